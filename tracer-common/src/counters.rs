@@ -1,0 +1,162 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{COMM_LENGTH, ProcessId};
+
+/// Buckets of a histogram of durations: bucket `n` holds what took less than 2^n nanoseconds and
+/// no less than 2^(n-1); the last one also holds everything longer.
+pub const DURATION_BUCKETS: usize = 32;
+
+/// The bucket of a duration.
+#[must_use]
+#[inline(always)]
+pub const fn duration_bucket(ns: u64) -> usize {
+    let bits = (u64::BITS - ns.leading_zeros()) as usize;
+    if bits < DURATION_BUCKETS { bits } else { DURATION_BUCKETS - 1 }
+}
+
+/// Key of the calls of one process to one system call.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct SyscallKey {
+    /// Who called.
+    pub process: ProcessId,
+    /// A [`crate::Syscall`].
+    pub syscall: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Calls that came to their end.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SyscallCounter {
+    /// How many, failures included.
+    pub calls: u64,
+    /// How many the kernel refused.
+    pub failures: u64,
+    /// Bytes that the successful ones were about, as asked for, not rounded to pages.
+    pub bytes: u64,
+    /// Nanoseconds between entry and exit, waiting included.
+    pub duration_ns: u64,
+    /// Calls by duration, see [`duration_bucket`].
+    pub durations: [u64; DURATION_BUCKETS],
+}
+
+/// Key of the refused calls of a process by reason.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct ErrnoKey {
+    /// Who called.
+    pub process: ProcessId,
+    /// A [`crate::Syscall`].
+    pub syscall: u32,
+    /// The positive error number.
+    pub errno: u32,
+}
+
+/// Sampled page faults of a process, and the time between their entry and exit.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FaultTime {
+    /// How many were timed.
+    pub samples: u64,
+    /// Nanoseconds that those took.
+    pub duration_ns: u64,
+}
+
+/// Births and deaths of a process, and its programs.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Lifecycle {
+    /// Processes that it forked; threads do not count.
+    pub forks: u64,
+    /// Programs that it executed.
+    pub execs: u64,
+    /// 1 once its last thread has ended.
+    pub exits: u64,
+}
+
+/// What the ended threads of a process leave behind. `/proc/PID/stat` forgets it with the process.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExitTotals {
+    /// Minor faults of the threads that had ended before the first end was seen.
+    pub earlier_minor: u64,
+    /// Major faults of the same.
+    pub earlier_major: u64,
+    /// Minor faults of the threads whose end was seen.
+    pub minor: u64,
+    /// Major faults of the same.
+    pub major: u64,
+    /// User and system time of those, in nanoseconds as the scheduler sampled them.
+    pub user_ns: u64,
+    /// See `user_ns`.
+    pub system_ns: u64,
+    /// Minor faults when the process executed its program, where it was traced from there.
+    pub exec_minor: u64,
+    /// Major faults at the same point.
+    pub exec_major: u64,
+    /// The control group, by its inode number in the unified hierarchy.
+    pub cgroup: u64,
+    /// 1 once the last thread has ended.
+    pub dead: u64,
+    /// The name of the thread that ended last.
+    pub comm: [u8; COMM_LENGTH],
+}
+
+/// Why something is missing. Each is a counter of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Loss {
+    /// A mapping's record found the ring buffer full.
+    MappingRecords = 0,
+    /// A fault sample found the ring buffer full.
+    FaultRecords = 1,
+    /// A CPU sample found the ring buffer full.
+    CpuRecords = 2,
+    /// A record of a fork, exec or exit found the ring buffer full.
+    LifecycleRecords = 3,
+    /// A call or fault could not be followed: the table of threads was full.
+    ThreadTable = 4,
+    /// A call was not counted: the table of counters was full.
+    CounterTable = 5,
+    /// A process's end or child was not noted: the table of processes was full.
+    ProcessTable = 6,
+    /// A call's entry was seen and its return was not.
+    MissedReturn = 7,
+}
+
+impl Loss {
+    /// Every cause, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::MappingRecords,
+        Self::FaultRecords,
+        Self::CpuRecords,
+        Self::LifecycleRecords,
+        Self::ThreadTable,
+        Self::CounterTable,
+        Self::ProcessTable,
+        Self::MissedReturn,
+    ];
+
+    /// The name in recordings and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MappingRecords => "mapping_records",
+            Self::FaultRecords => "fault_records",
+            Self::CpuRecords => "cpu_records",
+            Self::LifecycleRecords => "lifecycle_records",
+            Self::ThreadTable => "thread_table",
+            Self::CounterTable => "counter_table",
+            Self::ProcessTable => "process_table",
+            Self::MissedReturn => "missed_return",
+        }
+    }
+}
+
+crate::shared!(SyscallKey, SyscallCounter, ErrnoKey, FaultTime, Lifecycle, ExitTotals);

@@ -1,0 +1,144 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ProcessId;
+
+/// Return addresses that a user stack holds at the most.
+pub const STACK_FRAMES: usize = 48;
+
+/// Return addresses that a kernel stack holds at the most.
+pub const KERNEL_FRAMES: usize = 24;
+
+/// What a ring-buffer record is; the first field of its [`Header`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum RecordKind {
+    /// [`MemoryCall`].
+    MemoryCall = 1,
+    /// [`WithStack`] of [`MemoryCall`].
+    MemoryCallStack = 2,
+    /// [`FaultSample`].
+    Fault = 3,
+    /// [`WithStack`] of [`FaultSample`].
+    FaultStack = 4,
+    /// [`CpuSample`].
+    Cpu = 5,
+    /// [`Fork`].
+    Fork = 6,
+    /// [`Header`] alone: the process executes a new program.
+    Exec = 7,
+    /// [`Header`] alone: the last thread of the process has ended.
+    Exit = 8,
+}
+
+impl RecordKind {
+    /// The kind with this number, if there is one.
+    #[must_use]
+    pub const fn from_u32(value: u32) -> Option<Self> {
+        Some(match value {
+            1 => Self::MemoryCall,
+            2 => Self::MemoryCallStack,
+            3 => Self::Fault,
+            4 => Self::FaultStack,
+            5 => Self::Cpu,
+            6 => Self::Fork,
+            7 => Self::Exec,
+            8 => Self::Exit,
+            _ => return None,
+        })
+    }
+}
+
+/// The beginning of every record.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Header {
+    /// A [`RecordKind`].
+    pub kind: u32,
+    /// The thread that caused it.
+    pub tid: u32,
+    /// Its process.
+    pub process: ProcessId,
+    /// When it was over (a call: when it returned).
+    pub time_ns: u64,
+}
+
+/// A successful `mmap`, `munmap`, `mremap` or `brk`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MemoryCall {
+    /// Who and when.
+    pub header: Header,
+    /// A [`crate::Syscall`].
+    pub syscall: u32,
+    /// How many calls a stack that comes with this record stands for; 0: no stack.
+    pub stack_weight: u32,
+    /// The arguments. `brk` has the break before the call in the second place, 0 if unknown.
+    pub args: [u64; 5],
+    /// What the call returned.
+    pub result: u64,
+    /// Nanoseconds between entry and exit.
+    pub duration_ns: u64,
+}
+
+/// A page fault; the sample stands for `weight` of them.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FaultSample {
+    /// Who and when.
+    pub header: Header,
+    /// The address that was touched.
+    pub address: u64,
+    /// Nanoseconds between entry and exit; 0 where the backend has no exit.
+    pub duration_ns: u64,
+    /// Faults that it stands for.
+    pub weight: u32,
+    /// Faults that a stack which comes with it stands for; 0: no stack.
+    pub stack_weight: u32,
+}
+
+/// What a CPU was doing for a target at a tick of its clock.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CpuSample {
+    /// Who and when.
+    pub header: Header,
+    /// 1: in user mode, without frames; 0: in the kernel.
+    pub user: u32,
+    /// Frames in use.
+    pub depth: u32,
+    /// Kernel return addresses, innermost first.
+    pub frames: [u64; KERNEL_FRAMES],
+}
+
+/// A process made another one.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Fork {
+    /// The parent.
+    pub header: Header,
+    /// The child; its start time is 0 where the backend cannot know it.
+    pub child: ProcessId,
+}
+
+/// A user stack, as far as frame pointers lead.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Stack {
+    /// Frames in use.
+    pub depth: u64,
+    /// The word at the top of the stack, 0 if unknown. In a leaf function without a frame, such as
+    /// libc's `mmap`, it is the return address that the frame pointers pass over.
+    pub top: u64,
+    /// Addresses, innermost first.
+    pub frames: [u64; STACK_FRAMES],
+}
+
+/// A record and the user stack that it came from.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct WithStack<T> {
+    /// The record.
+    pub record: T,
+    /// The stack.
+    pub stack: Stack,
+}

@@ -1,0 +1,93 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A field that this kernel does not have, or whose place is not known.
+pub const UNKNOWN_OFFSET: u32 = u32::MAX;
+
+/// Where this kernel keeps what the programs read: byte offsets, written at load time from BTF
+/// and from the tracepoints' `format` files, constant from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct KernelLayout {
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.pid`.
+    pub task_pid: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.start_boottime`.
+    pub task_start_boottime: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `task_struct.min_flt`.
+    pub task_min_flt: u32,
+    /// `task_struct.maj_flt`.
+    pub task_maj_flt: u32,
+    /// `task_struct.utime`.
+    pub task_utime: u32,
+    /// `task_struct.stime`.
+    pub task_stime: u32,
+    /// `task_struct.mm`.
+    pub task_mm: u32,
+    /// `mm_struct.brk`.
+    pub mm_brk: u32,
+    /// `signal_struct.live`.
+    pub signal_live: u32,
+    /// `signal_struct.min_flt`.
+    pub signal_min_flt: u32,
+    /// `signal_struct.maj_flt`.
+    pub signal_maj_flt: u32,
+    /// First argument in the record of a `syscalls:sys_enter_*` tracepoint.
+    pub sys_enter_args: u32,
+    /// Result in the record of a `syscalls:sys_exit_*` tracepoint.
+    pub sys_exit_ret: u32,
+    /// The new thread's id in the record of `task:task_newtask`.
+    pub newtask_pid: u32,
+    /// The clone flags in the same.
+    pub newtask_clone_flags: u32,
+    /// The thread's id before the exec in the record of `sched:sched_process_exec`.
+    pub exec_old_pid: u32,
+    /// 1: the kernel has `bpf_task_pt_regs` (5.15).
+    pub has_task_pt_regs: u32,
+}
+
+impl KernelLayout {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        task_tgid: UNKNOWN_OFFSET,
+        task_pid: UNKNOWN_OFFSET,
+        task_group_leader: UNKNOWN_OFFSET,
+        task_start_boottime: UNKNOWN_OFFSET,
+        task_signal: UNKNOWN_OFFSET,
+        task_min_flt: UNKNOWN_OFFSET,
+        task_maj_flt: UNKNOWN_OFFSET,
+        task_utime: UNKNOWN_OFFSET,
+        task_stime: UNKNOWN_OFFSET,
+        task_mm: UNKNOWN_OFFSET,
+        mm_brk: UNKNOWN_OFFSET,
+        signal_live: UNKNOWN_OFFSET,
+        signal_min_flt: UNKNOWN_OFFSET,
+        signal_maj_flt: UNKNOWN_OFFSET,
+        sys_enter_args: UNKNOWN_OFFSET,
+        sys_exit_ret: UNKNOWN_OFFSET,
+        newtask_pid: UNKNOWN_OFFSET,
+        newtask_clone_flags: UNKNOWN_OFFSET,
+        exec_old_pid: UNKNOWN_OFFSET,
+        has_task_pt_regs: 0,
+    };
+}
+
+/// How the programs are to behave; constant once they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Config {
+    /// 1: every process counts, and no records are written; 0: the targets only.
+    pub whole_machine: u32,
+    /// One fault of so many is sampled. A prime, so that no loop of faults stays in step with it.
+    pub fault_period: u32,
+    /// Of a thread's successful calls the first so many come with their stack.
+    pub first_stacks: u32,
+    /// After those, one of so many, chosen at random.
+    pub stack_period: u32,
+}
+
+crate::shared!(KernelLayout, Config);

@@ -1,0 +1,33 @@
+//! What the kernel programs and the daemon agree on: each type once, `repr(C)`, without padding.
+//!
+//! Times are nanoseconds of `CLOCK_MONOTONIC`, sizes are bytes.
+#![no_std]
+
+mod counters;
+mod events;
+mod globals;
+mod process;
+mod syscall;
+
+pub use counters::{
+    DURATION_BUCKETS, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, SyscallCounter, SyscallKey,
+    duration_bucket,
+};
+pub use events::{
+    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
+    Stack, WithStack,
+};
+pub use globals::{Config, KernelLayout, UNKNOWN_OFFSET};
+pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
+pub use syscall::Syscall;
+
+/// Declares that a type may cross between kernel and user space.
+macro_rules! shared {
+    ($($type:ty),+ $(,)?) => {$(
+        #[cfg(feature = "user")]
+        // SAFETY: `repr(C)`, `Copy`, made of integers only and without padding (`IntoBytes`
+        // is derived, which refuses padding), so any bit pattern is a value.
+        unsafe impl aya::Pod for $type {}
+    )+};
+}
+pub(crate) use shared;

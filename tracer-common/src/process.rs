@@ -1,0 +1,77 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Bytes of `task_struct.comm`, the final NUL included.
+pub const COMM_LENGTH: usize = 16;
+
+/// Nanoseconds in a tick of `/proc/PID/stat`'s start time (`USER_HZ` is 100 on every Linux ABI
+/// that alloctrace runs on).
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A process for ever: pids are used again, a pid together with its start time is not.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
+    FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct ProcessId {
+    /// When the process was forked, in ticks since boot, as field 22 of `/proc/PID/stat` says.
+    /// 0 where the kernel's layout is unknown.
+    pub start_ticks: u64,
+    /// The thread group's id, as seen from the initial pid namespace.
+    pub pid: u32,
+    /// Always 0: map keys are compared byte by byte.
+    pub reserved: u32,
+}
+
+impl ProcessId {
+    /// The process `pid` that was forked at `start_ticks`.
+    #[must_use]
+    pub const fn new(pid: u32, start_ticks: u64) -> Self {
+        Self { start_ticks, pid, reserved: 0 }
+    }
+}
+
+/// A process to be traced: the value of the map of targets, whose key is the pid.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Target {
+    /// The start time that the process must have; 0: not known, filled in at its first event.
+    pub start_ticks: u64,
+    /// A sum of the constants below.
+    pub flags: u64,
+}
+
+impl Target {
+    /// The children of this process are targets as well.
+    pub const FOLLOW: u64 = 1;
+    /// Nothing counts before the process has executed a program.
+    pub const FROM_EXEC: u64 = 2;
+}
+
+/// What the kernel programs remember of a thread between an entry and its exit.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Thread {
+    /// Whose thread it is.
+    pub process: ProcessId,
+    /// When the call under way began.
+    pub call_start_ns: u64,
+    /// Its arguments. `brk` has the break before the call in the second place.
+    pub args: [u64; 5],
+    /// The user stack pointer at the call; 0 where the backend cannot see it.
+    pub user_stack: u64,
+    /// When the sampled fault under way began; 0: none.
+    pub fault_start_ns: u64,
+    /// Where it fell.
+    pub fault_address: u64,
+    /// The call under way, counted from 1; 0: none.
+    pub call: u32,
+    /// Successful calls so far, up to where sampling of stacks begins.
+    pub stacks: u32,
+    /// Faults until the next sampled one.
+    pub fault_countdown: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+crate::shared!(ProcessId, Target, Thread);

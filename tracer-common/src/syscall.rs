@@ -1,0 +1,42 @@
+/// The system calls that take and give back address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Syscall {
+    /// Maps a range.
+    Mmap = 0,
+    /// Unmaps whatever lies in a range.
+    Munmap = 1,
+    /// Grows, shrinks or moves a mapping.
+    Mremap = 2,
+    /// Changes the protection of a range.
+    Mprotect = 3,
+    /// Moves the program break.
+    Brk = 4,
+    /// Advises on a range; `MADV_DONTNEED` gives its pages back.
+    Madvise = 5,
+}
+
+impl Syscall {
+    /// Every call, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Mmap, Self::Munmap, Self::Mremap, Self::Mprotect, Self::Brk, Self::Madvise];
+
+    /// The call with this number, if there is one.
+    #[must_use]
+    pub fn from_u32(value: u32) -> Option<Self> {
+        Self::ALL.get(value as usize).copied()
+    }
+
+    /// The name that the kernel and strace use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mmap => "mmap",
+            Self::Munmap => "munmap",
+            Self::Mremap => "mremap",
+            Self::Mprotect => "mprotect",
+            Self::Brk => "brk",
+            Self::Madvise => "madvise",
+        }
+    }
+}

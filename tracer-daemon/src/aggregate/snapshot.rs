@@ -1,0 +1,246 @@
+//! What is known of a target at one moment. Serialised, it is the recording of INTERFACE: base
+//! units, `None` for unknown.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tracer_common::DURATION_BUCKETS;
+
+/// Everything measured so far on one target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// Who measured.
+    pub tracer: Tracer,
+    /// What was measured.
+    pub target: TargetInfo,
+    /// The time that the numbers cover.
+    pub window: Window,
+    /// The scheduler's account of it.
+    pub cpu: Cpu,
+    /// By the name of the call; a call whose probe could not attach is absent.
+    pub syscalls: BTreeMap<String, SyscallTotals>,
+    /// Page faults.
+    pub faults: FaultTotals,
+    /// Births and deaths of mappings; absent where no backend could see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mappings: Option<Mappings>,
+    /// Shares of the target's CPU time by what it was doing, largest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpu_samples: Vec<CpuShare>,
+    /// Sampled user stacks, heaviest first.
+    pub stacks: Vec<StackTotals>,
+    /// What is missing, by cause; empty: nothing.
+    pub lost: BTreeMap<String, u64>,
+    /// What tracing cost.
+    pub overhead: Option<Overhead>,
+}
+
+/// Who measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tracer {
+    /// alloctrace's version.
+    pub version: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// A row for each signal.
+    pub probes: Vec<ProbeStatus>,
+}
+
+/// How a signal is measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProbeStatus {
+    /// The signal: `mmap`, `faults`, …
+    pub signal: String,
+    /// The rung of the ladder that carries it; none if no rung could.
+    pub backend: Option<String>,
+    /// `attached` or `failed`.
+    pub status: String,
+    /// Why the better rungs are not used, or why none is.
+    pub reason: Option<String>,
+}
+
+/// The traced process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetInfo {
+    /// Its pid.
+    pub pid: u32,
+    /// When it was forked, in seconds after boot.
+    pub start_time: Option<f64>,
+    /// The kernel's name for it.
+    pub comm: String,
+    /// The executable's path.
+    pub exe: Option<String>,
+    /// Its arguments.
+    pub cmdline: Vec<String>,
+    /// Threads at the end of the window, or when last seen.
+    pub threads: Option<u64>,
+    /// The allocator, where it is known.
+    pub allocator: Option<String>,
+}
+
+/// The time that the numbers cover.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// Its length.
+    pub seconds: f64,
+    /// False: something was lost, and the totals named in `lost` are lower bounds.
+    pub complete: bool,
+}
+
+/// CPU time of the target in the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cpu {
+    /// In user mode.
+    pub user_seconds: Option<f64>,
+    /// In the kernel.
+    pub system_seconds: Option<f64>,
+    /// Times it gave the CPU up.
+    pub voluntary_switches: Option<u64>,
+    /// Times the CPU was taken from it.
+    pub involuntary_switches: Option<u64>,
+}
+
+/// Calls of one system call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyscallTotals {
+    /// How many came to an end, failures included.
+    pub calls: u64,
+    /// How many the kernel refused.
+    pub failures: u64,
+    /// What the successful ones were about.
+    pub bytes: u64,
+    /// Time between entry and exit, waiting included.
+    pub seconds: f64,
+    /// Failures by error number.
+    #[serde(skip)]
+    pub errnos: BTreeMap<u32, u64>,
+    /// Calls by duration, see [`tracer_common::duration_bucket`].
+    #[serde(skip)]
+    pub durations: [u64; DURATION_BUCKETS],
+}
+
+/// Page faults in the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FaultTotals {
+    /// Without a read from disk; exact.
+    pub minor: Option<u64>,
+    /// With one; exact.
+    pub major: Option<u64>,
+    /// Time in them, sampled.
+    pub seconds: Option<f64>,
+    /// How many samples `seconds` rests on.
+    #[serde(skip)]
+    pub samples: u64,
+}
+
+/// Mappings made and unmade within the window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mappings {
+    /// How many.
+    pub cycles: u64,
+    /// How many of them lived for less than [`SHORT_LIVED_SECONDS`].
+    pub short_lived: u64,
+    /// From the return of the call that made it to the return of the one that unmade it.
+    pub lifetime_seconds: Option<Quantiles>,
+    /// Most frequent first.
+    pub sizes: Vec<SizeCycles>,
+    /// What the short-lived ones cost.
+    #[serde(skip)]
+    pub short: ShortLived,
+}
+
+/// A mapping that lives for less is taken for part of one piece of work: a request, a frame.
+pub const SHORT_LIVED_SECONDS: f64 = 1.0;
+
+/// The cost of the short-lived mappings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShortLived {
+    /// Kernel time of the calls that made them.
+    pub birth_seconds: f64,
+    /// Kernel time of the calls that unmade them.
+    pub death_seconds: f64,
+    /// Share of the target's faults that fell inside them; `None`: no fault was sampled.
+    pub fault_share: Option<f64>,
+    /// Fault samples inside them, and all fault samples: what the share rests on.
+    pub fault_samples: (u64, u64),
+}
+
+/// Quantiles of a distribution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Half are below.
+    pub p50: f64,
+    /// Nine of ten are below.
+    pub p90: f64,
+    /// 99 of 100 are below.
+    pub p99: f64,
+}
+
+/// Cycles of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeCycles {
+    /// The mapping's length.
+    pub bytes: u64,
+    /// How often it was made and unmade.
+    pub cycles: u64,
+}
+
+/// A share of the target's CPU time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CpuShare {
+    /// What it was doing: `user`, `fault`, `mmap`, `munmap`, …, `other_kernel`.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// Between 0 and 1.
+    pub share: f64,
+}
+
+/// All that came from one user stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StackTotals {
+    /// `mmap`, `munmap`, `mremap`, `brk` or `fault`.
+    pub kind: String,
+    /// Innermost first.
+    pub frames: Vec<Frame>,
+    /// Calls or faults that it stands for.
+    pub count: u64,
+    /// Bytes that the calls were about.
+    pub bytes: u64,
+    /// Kernel time of the calls; unknown for faults of a backend without exits.
+    pub seconds: Option<f64>,
+}
+
+/// A place in a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Frame {
+    /// The function, demangled.
+    pub symbol: Option<String>,
+    /// The file that holds it.
+    pub module: Option<String>,
+    /// The place in that file, in bytes; the address where no file is known.
+    pub offset: u64,
+    /// Source file.
+    pub file: Option<String>,
+    /// Source line.
+    pub line: Option<u32>,
+}
+
+/// What tracing cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// Time that the kernel programs ran, measured in part of the window and scaled up.
+    pub seconds: f64,
+    /// The same as a share of the target's CPU time.
+    pub share_of_target: Option<f64>,
+}

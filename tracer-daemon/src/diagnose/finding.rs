@@ -1,0 +1,71 @@
+use serde::{Deserialize, Serialize};
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The pattern is there, and curing it would gain nothing worth the work.
+    NoGain,
+    /// Below a twentieth of the target's CPU time.
+    Low,
+    /// Below a fifth.
+    Medium,
+    /// A fifth or more.
+    High,
+}
+
+/// A pathology that was found, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The pathology's name, as in metrics and workloads.
+    pub id: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// One line.
+    pub summary: String,
+    /// The measured numbers, a line each.
+    pub evidence: Vec<String>,
+    /// Where it comes from.
+    pub cause: Cause,
+    /// What it takes.
+    pub cost: Cost,
+    /// What to do, best first, with exact values.
+    pub remedy: Vec<String>,
+    /// What the remedy gives back; `None`: no gain.
+    pub predicted_saving: Option<Saving>,
+    /// Between 0 and 1: how well the measured numbers support the cause.
+    pub confidence: f64,
+}
+
+/// Where a finding comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// One line.
+    pub text: String,
+    /// The size of the mappings or blocks concerned.
+    pub bytes: Option<u64>,
+    /// The stack, innermost first, as `symbol (module)`.
+    pub stack: Vec<String>,
+}
+
+/// What a pathology takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// CPU seconds in each second of the window.
+    pub cpu_seconds_per_second: f64,
+    /// The same as a share of the target's CPU time.
+    pub share_of_target: Option<f64>,
+}
+
+/// What a remedy is expected to give back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Saving {
+    /// CPU seconds in each second of the window.
+    pub cpu_seconds_per_second: f64,
+    /// Lower and upper bound of the same, with 95 % confidence.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// CPU seconds for each cycle, to compare runs of different lengths.
+    pub cpu_seconds_per_cycle: f64,
+}
