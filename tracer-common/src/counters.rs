@@ -11,13 +11,15 @@ pub const DURATION_BUCKETS: usize = 32;
 #[inline(always)]
 pub const fn duration_bucket(ns: u64) -> usize {
     let bits = (u64::BITS - ns.leading_zeros()) as usize;
-    if bits < DURATION_BUCKETS { bits } else { DURATION_BUCKETS - 1 }
+    if bits < DURATION_BUCKETS {
+        bits
+    } else {
+        DURATION_BUCKETS - 1
+    }
 }
 
 /// Key of the calls of one process to one system call.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SyscallKey {
     /// Who called.
@@ -45,9 +47,7 @@ pub struct SyscallCounter {
 }
 
 /// Key of the refused calls of a process by reason.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct ErrnoKey {
     /// Who called.
@@ -159,4 +159,11 @@ impl Loss {
     }
 }
 
-crate::shared!(SyscallKey, SyscallCounter, ErrnoKey, FaultTime, Lifecycle, ExitTotals);
+crate::shared!(
+    SyscallKey,
+    SyscallCounter,
+    ErrnoKey,
+    FaultTime,
+    Lifecycle,
+    ExitTotals
+);

@@ -134,7 +134,7 @@ pub struct Stack {
 }
 
 /// A record and the user stack that it came from.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct WithStack<T> {
     /// The record.

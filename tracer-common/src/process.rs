@@ -9,8 +9,19 @@ pub const TICK_NS: u64 = 10_000_000;
 
 /// A process for ever: pids are used again, a pid together with its start time is not.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord,
-    FromBytes, IntoBytes, Immutable, KnownLayout,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
 )]
 #[repr(C)]
 pub struct ProcessId {
@@ -27,7 +38,11 @@ impl ProcessId {
     /// The process `pid` that was forked at `start_ticks`.
     #[must_use]
     pub const fn new(pid: u32, start_ticks: u64) -> Self {
-        Self { start_ticks, pid, reserved: 0 }
+        Self {
+            start_ticks,
+            pid,
+            reserved: 0,
+        }
     }
 }
 
