@@ -1,0 +1,231 @@
+//! The one table of probes: for each signal its rungs, best first, and for each rung the kernel
+//! programs and where they attach. A test holds it against the compiled programs, both ways.
+
+use std::fmt;
+
+/// Something that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Its name in `--backend`, in `doctor` and in recordings.
+    pub name: &'static str,
+    /// What it tells.
+    pub purpose: &'static str,
+    /// Whether the daemon needs it for the whole machine; the others serve attached targets.
+    pub whole_machine: bool,
+    /// Ways to measure it, best first.
+    pub rungs: &'static [Rung],
+}
+
+/// One way to measure a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// Its kind.
+    pub backend: Backend,
+    /// What to attach; all or nothing.
+    pub probes: &'static [Probe],
+}
+
+/// How a rung gets at its signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// Trampolines at a function's entry and exit, typed by BTF.
+    Fentry,
+    /// Breakpoints or ftrace at a function's entry and return.
+    Kprobe,
+    /// A raw tracepoint whose arguments are typed by BTF.
+    TpBtf,
+    /// A raw tracepoint.
+    RawTracepoint,
+    /// A tracepoint's formatted record.
+    Tracepoint,
+    /// A software event of perf.
+    Perf,
+}
+
+impl Backend {
+    const ALL: [Self; 6] = [
+        Self::Fentry,
+        Self::Kprobe,
+        Self::TpBtf,
+        Self::RawTracepoint,
+        Self::Tracepoint,
+        Self::Perf,
+    ];
+
+    /// The name in `--backend`, in `doctor` and in recordings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::TpBtf => "tp_btf",
+            Self::RawTracepoint => "raw_tracepoint",
+            Self::Tracepoint => "tracepoint",
+            Self::Perf => "perf",
+        }
+    }
+
+    /// The backend of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// A kernel program and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The program's name in the object.
+    pub program: &'static str,
+    /// Where it goes.
+    pub point: Point,
+}
+
+/// Where a program attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// A kernel function's entry.
+    Fentry(&'static str),
+    /// A kernel function's exit.
+    Fexit(&'static str),
+    /// A kernel function's entry.
+    Kprobe(&'static str),
+    /// A kernel function's return.
+    Kretprobe(&'static str),
+    /// A tracepoint.
+    TpBtf(&'static str),
+    /// A tracepoint.
+    RawTracepoint(&'static str),
+    /// A tracepoint: its category and name.
+    Tracepoint(&'static str, &'static str),
+    /// Every `fault_period`th page fault on each CPU.
+    PageFaults,
+    /// Each CPU's clock.
+    CpuClock,
+}
+
+/// A system call's signal: `__x64_sys_NAME`, or the tracepoints of its entry and exit.
+macro_rules! syscall {
+    ($name:literal, $purpose:literal) => {
+        Signal {
+            name: $name,
+            purpose: $purpose,
+            whole_machine: true,
+            rungs: &[
+                Rung {
+                    backend: Backend::Fentry,
+                    probes: &[
+                        probe(concat!($name, "_fentry"), Point::Fentry(concat!("__x64_sys_", $name))),
+                        probe(concat!($name, "_fexit"), Point::Fexit(concat!("__x64_sys_", $name))),
+                    ],
+                },
+                Rung {
+                    backend: Backend::Kprobe,
+                    probes: &[
+                        probe(concat!($name, "_kprobe"), Point::Kprobe(concat!("__x64_sys_", $name))),
+                        probe(
+                            concat!($name, "_kretprobe"),
+                            Point::Kretprobe(concat!("__x64_sys_", $name)),
+                        ),
+                    ],
+                },
+                Rung {
+                    backend: Backend::Tracepoint,
+                    probes: &[
+                        probe(
+                            concat!($name, "_enter"),
+                            Point::Tracepoint("syscalls", concat!("sys_enter_", $name)),
+                        ),
+                        probe(
+                            concat!($name, "_exit"),
+                            Point::Tracepoint("syscalls", concat!("sys_exit_", $name)),
+                        ),
+                    ],
+                },
+            ],
+        }
+    };
+}
+
+const fn probe(program: &'static str, point: Point) -> Probe {
+    Probe { program, point }
+}
+
+/// Every signal. `process` comes first: threads and processes must be known to end before
+/// anything counts them.
+pub const CATALOG: &[Signal] = &[
+    Signal {
+        name: "process",
+        purpose: "forks, execs, exits; fault totals of what has ended",
+        whole_machine: true,
+        rungs: &[
+            Rung {
+                backend: Backend::TpBtf,
+                probes: &[
+                    probe("fork_btf", Point::TpBtf("sched_process_fork")),
+                    probe("exec_btf", Point::TpBtf("sched_process_exec")),
+                    probe("exit_btf", Point::TpBtf("sched_process_exit")),
+                ],
+            },
+            Rung {
+                backend: Backend::RawTracepoint,
+                probes: &[
+                    probe("fork_raw", Point::RawTracepoint("sched_process_fork")),
+                    probe("exec_raw", Point::RawTracepoint("sched_process_exec")),
+                    probe("exit_raw", Point::RawTracepoint("sched_process_exit")),
+                ],
+            },
+            Rung {
+                backend: Backend::Tracepoint,
+                probes: &[
+                    probe("fork_newtask", Point::Tracepoint("task", "task_newtask")),
+                    probe("exec_tracepoint", Point::Tracepoint("sched", "sched_process_exec")),
+                    probe("exit_tracepoint", Point::Tracepoint("sched", "sched_process_exit")),
+                ],
+            },
+        ],
+    },
+    syscall!("mmap", "mappings made"),
+    syscall!("munmap", "mappings unmade"),
+    syscall!("mremap", "mappings grown, shrunk, moved"),
+    syscall!("mprotect", "protections changed"),
+    syscall!("brk", "the program break moved"),
+    syscall!("madvise", "advice on ranges, pages given back"),
+    Signal {
+        name: "faults",
+        purpose: "where page faults fall, and their time",
+        whole_machine: true,
+        rungs: &[
+            Rung {
+                backend: Backend::Fentry,
+                probes: &[
+                    probe("fault_fentry", Point::Fentry("handle_mm_fault")),
+                    probe("fault_fexit", Point::Fexit("handle_mm_fault")),
+                ],
+            },
+            Rung {
+                backend: Backend::Kprobe,
+                probes: &[
+                    probe("fault_kprobe", Point::Kprobe("handle_mm_fault")),
+                    probe("fault_kretprobe", Point::Kretprobe("handle_mm_fault")),
+                ],
+            },
+            Rung { backend: Backend::Perf, probes: &[probe("fault_perf", Point::PageFaults)] },
+        ],
+    },
+    Signal {
+        name: "cpu",
+        purpose: "what the target's CPU time goes into",
+        whole_machine: false,
+        rungs: &[Rung {
+            backend: Backend::Perf,
+            probes: &[probe("cpu_clock", Point::CpuClock)],
+        }],
+    },
+];

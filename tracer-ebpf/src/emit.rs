@@ -1,0 +1,101 @@
+//! The only writer of the ring buffer. What finds no room is counted by cause.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{BPF_F_USER_STACK, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
+    maps::ring_buf::RingBufEntry,
+};
+use tracer_common::{Header, Loss, ProcessId, RecordKind, STACK_FRAMES, Stack, WithStack};
+
+use crate::{
+    kernel::user_word,
+    maps::{EVENTS, LOST},
+};
+
+/// Counts something that is missing.
+#[inline(always)]
+pub fn lose(cause: Loss) {
+    if let Some(count) = LOST.get_ptr_mut(cause as u32) {
+        add(count, 1);
+    }
+}
+
+/// Adds to a counter. Atomic although the counter belongs to this CPU: fentry programs can be
+/// preempted, and two threads of a process may then be inside the same addition.
+#[inline(always)]
+pub fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: the pointer is into a live map value and 8-byte aligned. `core` has no
+    // read-modify-write for BPF, because the first BPF machines lack compare-and-swap.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({counter} + 0) += {amount}",
+            counter = in(reg) counter,
+            amount = in(reg) amount,
+        );
+    }
+}
+
+/// Monotonic time.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The beginning of a record.
+#[inline(always)]
+pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> Header {
+    Header { kind: kind as u32, tid, process, time_ns }
+}
+
+/// Writes a record.
+#[inline(always)]
+pub fn emit<T: 'static>(record: T, cause: Loss) {
+    if let Some(mut entry) = reserve::<T>(cause) {
+        entry.write(record);
+        submit(entry);
+    }
+}
+
+/// Writes a record together with the user stack of `ctx`, whose stack pointer is `stack_pointer`.
+#[inline(always)]
+pub fn emit_with_stack<T: 'static>(
+    ctx: &impl EbpfContext,
+    record: T,
+    stack_pointer: u64,
+    cause: Loss,
+) {
+    let Some(mut entry) = reserve::<WithStack<T>>(cause) else { return };
+    let place = entry.as_mut_ptr();
+    // SAFETY: `place` is the reserved record; every field that is read later is written here,
+    // frames beyond `depth` excepted, which the reader does not look at.
+    unsafe {
+        (&raw mut (*place).record).write(record);
+        (*place).stack.top = user_word(stack_pointer);
+        let frames = &raw mut (*place).stack.frames;
+        const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
+        let got = bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, u64::from(BPF_F_USER_STACK));
+        (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
+    }
+    submit(entry);
+}
+
+/// Room for a record.
+#[inline(always)]
+pub fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
+    let entry = EVENTS.reserve::<T>(0);
+    if entry.is_none() {
+        lose(cause);
+    }
+    entry
+}
+
+/// Hands a record over, without waking the reader: a wake-up costs the target more than the
+/// record does, and the reader looks by the clock.
+#[inline(always)]
+pub fn submit<T>(entry: RingBufEntry<T>) {
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
+const _: () = assert!(size_of::<Stack>() == 16 + 8 * STACK_FRAMES);

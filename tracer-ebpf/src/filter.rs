@@ -1,0 +1,79 @@
+//! Which thread counts, and for which process.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_prandom_u32};
+use tracer_common::{Loss, ProcessId, Target, Thread};
+
+use crate::{
+    emit::lose,
+    kernel::{config, current_task, start_ticks},
+    maps::{TARGETS, THREADS},
+};
+
+/// Thread id and pid of the running thread.
+#[inline(always)]
+pub fn current_ids() -> (u32, u32) {
+    let both = bpf_get_current_pid_tgid();
+    (both as u32, (both >> 32) as u32)
+}
+
+/// The state of the running thread, if its process is to be traced.
+#[inline(always)]
+pub fn thread() -> Option<*mut Thread> {
+    let (tid, pid) = current_ids();
+    if let Some(known) = THREADS.get_ptr_mut(&tid) {
+        return Some(known);
+    }
+    let fresh = Thread {
+        process: admit(pid)?,
+        // A random start: else all threads would sample the same fault of a loop.
+        fault_countdown: 1 + random() % config::fault_period().max(1),
+        ..EMPTY
+    };
+    if THREADS.insert(&tid, &fresh, 0).is_err() {
+        lose(Loss::ThreadTable);
+    }
+    THREADS.get_ptr_mut(&tid)
+}
+
+/// The running process's identity, if it is to be traced.
+#[inline(always)]
+pub fn admit(pid: u32) -> Option<ProcessId> {
+    if config::whole_machine() != 0 {
+        // Pid 0 is the idle task.
+        return (pid != 0).then(|| ProcessId::new(pid, start_ticks(current_task())));
+    }
+    let target = TARGETS.get_ptr_mut(&pid)?;
+    // SAFETY: the pointer comes from the map and is checked; the entry outlives the program's run.
+    unsafe {
+        if (*target).flags & Target::FROM_EXEC != 0 {
+            return None;
+        }
+        let start = start_ticks(current_task());
+        if (*target).start_ticks == 0 {
+            (*target).start_ticks = start;
+        } else if start != 0 && start != (*target).start_ticks {
+            return None; // The pid was taken by another process.
+        }
+        Some(ProcessId::new(pid, (*target).start_ticks))
+    }
+}
+
+/// 32 random bits.
+#[inline(always)]
+pub fn random() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { bpf_get_prandom_u32() as u32 }
+}
+
+const EMPTY: Thread = Thread {
+    process: ProcessId::new(0, 0),
+    call_start_ns: 0,
+    args: [0; 5],
+    user_stack: 0,
+    fault_start_ns: 0,
+    fault_address: 0,
+    call: 0,
+    stacks: 0,
+    fault_countdown: 0,
+    reserved: 0,
+};

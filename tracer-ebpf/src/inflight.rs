@@ -1,0 +1,168 @@
+//! From a call's entry to its exit: counts every call, and writes a record of those that change
+//! which addresses are mapped.
+
+use aya_ebpf::EbpfContext;
+use tracer_common::{
+    DURATION_BUCKETS, ErrnoKey, Loss, MemoryCall, ProcessId, RecordKind, Syscall, SyscallCounter,
+    SyscallKey, Thread, duration_bucket,
+};
+
+use crate::{
+    emit::{add, emit, emit_with_stack, header, lose, now},
+    filter::{current_ids, random, thread},
+    kernel::{config, current_break, current_user_stack},
+    maps::{ERRNOS, SYSCALLS, THREADS},
+};
+
+/// Largest error number; the kernel's MAX_ERRNO.
+const MAX_ERRNO: i64 = 4095;
+const ENOMEM: u32 = 12;
+
+/// Too large for the program's stack, so that new entries are copied from here.
+#[unsafe(no_mangle)]
+static NO_CALLS: SyscallCounter = SyscallCounter {
+    calls: 0,
+    failures: 0,
+    bytes: 0,
+    duration_ns: 0,
+    durations: [0; DURATION_BUCKETS],
+};
+
+/// A call begins. `user_stack` is 0 where the backend cannot see it.
+#[inline(always)]
+pub fn enter(syscall: Syscall, args: [u64; 5], user_stack: u64) {
+    let Some(thread) = thread() else { return };
+    // SAFETY: from the map of threads, checked; only its own thread writes to it.
+    let thread = unsafe { &mut *thread };
+    if thread.call != 0 {
+        lose(Loss::MissedReturn);
+    }
+    thread.args = args;
+    if matches!(syscall, Syscall::Brk) {
+        thread.args[1] = current_break();
+    }
+    thread.user_stack = user_stack;
+    thread.call = syscall as u32 + 1;
+    thread.call_start_ns = now();
+}
+
+/// A call returns `result` to user space.
+#[inline(always)]
+pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
+    let time_ns = now();
+    let (tid, _) = current_ids();
+    let Some(thread) = THREADS.get_ptr_mut(&tid) else { return };
+    // SAFETY: as in `enter`.
+    let thread = unsafe { &mut *thread };
+    if thread.call != syscall as u32 + 1 {
+        return; // It began before tracing did.
+    }
+    thread.call = 0;
+    let errno = errno(syscall, &thread.args, result);
+    let duration_ns = time_ns.saturating_sub(thread.call_start_ns);
+    let bytes = if errno == 0 { bytes(syscall, &thread.args, result as u64) } else { 0 };
+    count(thread.process, syscall, errno, bytes, duration_ns);
+    if errno == 0 && config::whole_machine() == 0 {
+        record(ctx, thread, syscall, result as u64, duration_ns, time_ns, tid);
+    }
+}
+
+/// Why the call was refused; 0: it was not. `brk` has no error return: it answers with the break
+/// as it is, which is below the one asked for when it could not be moved.
+#[inline(always)]
+fn errno(syscall: Syscall, args: &[u64; 5], result: i64) -> u32 {
+    if matches!(syscall, Syscall::Brk) {
+        return if (result as u64) < args[0] { ENOMEM } else { 0 };
+    }
+    if (-MAX_ERRNO..0).contains(&result) { -result as u32 } else { 0 }
+}
+
+/// Bytes that a successful call was about.
+#[inline(always)]
+fn bytes(syscall: Syscall, args: &[u64; 5], result: u64) -> u64 {
+    match syscall {
+        Syscall::Mremap => args[2],
+        Syscall::Brk if args[1] == 0 => 0,
+        Syscall::Brk => result.abs_diff(args[1]),
+        _ => args[1],
+    }
+}
+
+#[inline(always)]
+fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_ns: u64) {
+    let key = SyscallKey { process, syscall: syscall as u32, reserved: 0 };
+    if SYSCALLS.get_ptr_mut(&key).is_none() {
+        // Another CPU may have been faster; then the entry is there all the same.
+        let _ = SYSCALLS.insert(&key, &NO_CALLS, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    let Some(counter) = SYSCALLS.get_ptr_mut(&key) else {
+        lose(Loss::CounterTable);
+        return;
+    };
+    // SAFETY: from the map, checked; the bucket's index is below their number.
+    unsafe {
+        add(&raw mut (*counter).calls, 1);
+        add(&raw mut (*counter).bytes, bytes);
+        add(&raw mut (*counter).duration_ns, duration_ns);
+        let bucket = duration_bucket(duration_ns) & (DURATION_BUCKETS - 1);
+        add((&raw mut (*counter).durations).cast::<u64>().add(bucket), 1);
+        if errno != 0 {
+            add(&raw mut (*counter).failures, 1);
+            count_failure(ErrnoKey { process, syscall: syscall as u32, errno });
+        }
+    }
+}
+
+#[inline(always)]
+fn count_failure(key: ErrnoKey) {
+    if ERRNOS.get_ptr_mut(&key).is_none() {
+        let _ = ERRNOS.insert(&key, &0, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    match ERRNOS.get_ptr_mut(&key) {
+        Some(count) => add(count, 1),
+        None => lose(Loss::CounterTable),
+    }
+}
+
+#[inline(always)]
+fn record(
+    ctx: &impl EbpfContext,
+    thread: &mut Thread,
+    syscall: Syscall,
+    result: u64,
+    duration_ns: u64,
+    time_ns: u64,
+    tid: u32,
+) {
+    if matches!(syscall, Syscall::Mprotect | Syscall::Madvise) {
+        return;
+    }
+    let weight = stack_weight(thread);
+    let kind = if weight == 0 { RecordKind::MemoryCall } else { RecordKind::MemoryCallStack };
+    let call = MemoryCall {
+        header: header(kind, thread.process, tid, time_ns),
+        syscall: syscall as u32,
+        stack_weight: weight,
+        args: thread.args,
+        result,
+        duration_ns,
+    };
+    if weight == 0 {
+        emit(call, Loss::MappingRecords);
+        return;
+    }
+    let stack = if thread.user_stack != 0 { thread.user_stack } else { current_user_stack() };
+    emit_with_stack(ctx, call, stack, Loss::MappingRecords);
+}
+
+/// How many calls this call's stack stands for; 0: leave it. A stack costs ten times what a
+/// record costs, so that all of them come from threads that call seldom, and few from others.
+#[inline(always)]
+fn stack_weight(thread: &mut Thread) -> u32 {
+    if thread.stacks < config::first_stacks() {
+        thread.stacks += 1;
+        return 1;
+    }
+    let period = config::stack_period().max(1);
+    if random() % period == 0 { period } else { 0 }
+}

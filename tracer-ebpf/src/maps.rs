@@ -1,0 +1,53 @@
+//! Every map, once. Sizes are those of an attach; the daemon sets its own when it loads them.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use tracer_common::{
+    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey, Target,
+    Thread,
+};
+
+/// Processes to trace, by pid.
+#[map]
+pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(1024, 0);
+
+/// Threads seen, by thread id. Allocated beforehand: programs on perf events use it, and kernels
+/// before 6.1 let those use no other hash map.
+#[map]
+pub static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);
+
+/// Calls by process and system call.
+#[map]
+pub static SYSCALLS: PerCpuHashMap<SyscallKey, SyscallCounter> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Refused calls by process, system call and reason.
+#[map]
+pub static ERRNOS: PerCpuHashMap<ErrnoKey, u64> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Time in sampled faults by process.
+#[map]
+pub static FAULT_TIMES: PerCpuHashMap<ProcessId, FaultTime> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Forks, execs and exits by process.
+#[map]
+pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once.
+#[map]
+pub static EXITS: HashMap<ProcessId, ExitTotals> =
+    HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// What is missing, by cause.
+#[map]
+pub static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+
+/// Records on their way to user space.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);

@@ -1,0 +1,121 @@
+//! Where page faults fall and how long they take. How many there are the kernel counts itself.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, fexit, kprobe, kretprobe, perf_event},
+    programs::{FEntryContext, FExitContext, PerfEventContext, ProbeContext, RetProbeContext},
+};
+use tracer_common::{FaultSample, FaultTime, Loss, RecordKind, Thread};
+
+use crate::{
+    emit::{add, emit, emit_with_stack, header, lose, now},
+    filter::{current_ids, random, thread},
+    kernel::{config, current_user_stack},
+    maps::{FAULT_TIMES, THREADS},
+};
+
+/// Of the sampled faults one in so many comes with its stack.
+const STACK_SHARE: u32 = 8;
+
+#[fentry]
+fn fault_fentry(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(1));
+    0
+}
+#[fexit]
+fn fault_fexit(ctx: FExitContext) -> u32 {
+    exit(&ctx);
+    0
+}
+#[kprobe]
+fn fault_kprobe(ctx: ProbeContext) -> u32 {
+    enter(ctx.arg(1).unwrap_or(0));
+    0
+}
+#[kretprobe]
+fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
+    exit(&ctx);
+    0
+}
+/// The event's period does the sampling.
+#[perf_event]
+fn fault_perf(ctx: PerfEventContext) -> u32 {
+    if let Some(thread) = thread() {
+        // SAFETY: the kernel hands the program a valid context; the thread is from the map.
+        unsafe { sample(&ctx, &*thread, (*ctx.ctx).addr, 0, now()) };
+    }
+    0
+}
+
+/// `handle_mm_fault` begins.
+#[inline(always)]
+fn enter(address: u64) {
+    let Some(thread) = thread() else { return };
+    // SAFETY: from the map of threads, checked; only its own thread writes to it.
+    let thread = unsafe { &mut *thread };
+    thread.fault_countdown = thread.fault_countdown.wrapping_sub(1);
+    if thread.fault_countdown != 0 {
+        return;
+    }
+    thread.fault_countdown = config::fault_period();
+    thread.fault_address = address;
+    thread.fault_start_ns = now();
+}
+
+/// `handle_mm_fault` ends.
+#[inline(always)]
+fn exit(ctx: &impl EbpfContext) {
+    let time_ns = now();
+    let (tid, _) = current_ids();
+    let Some(thread) = THREADS.get_ptr_mut(&tid) else { return };
+    // SAFETY: as in `enter`.
+    let thread = unsafe { &mut *thread };
+    if thread.fault_start_ns == 0 {
+        return;
+    }
+    let duration_ns = time_ns.saturating_sub(thread.fault_start_ns);
+    thread.fault_start_ns = 0;
+    count(thread, duration_ns);
+    sample(ctx, thread, thread.fault_address, duration_ns, time_ns);
+}
+
+#[inline(always)]
+fn count(thread: &Thread, duration_ns: u64) {
+    let key = thread.process;
+    if FAULT_TIMES.get_ptr_mut(&key).is_none() {
+        let none = FaultTime { samples: 0, duration_ns: 0 };
+        let _ = FAULT_TIMES.insert(&key, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    let Some(time) = FAULT_TIMES.get_ptr_mut(&key) else {
+        lose(Loss::CounterTable);
+        return;
+    };
+    // SAFETY: from the map, checked.
+    unsafe {
+        add(&raw mut (*time).samples, 1);
+        add(&raw mut (*time).duration_ns, duration_ns);
+    }
+}
+
+#[inline(always)]
+fn sample(ctx: &impl EbpfContext, thread: &Thread, address: u64, duration_ns: u64, time_ns: u64) {
+    if config::whole_machine() != 0 {
+        return;
+    }
+    let (tid, _) = current_ids();
+    let weight = config::fault_period();
+    let with_stack = random() % STACK_SHARE == 0;
+    let kind = if with_stack { RecordKind::FaultStack } else { RecordKind::Fault };
+    let fault = FaultSample {
+        header: header(kind, thread.process, tid, time_ns),
+        address,
+        duration_ns,
+        weight,
+        stack_weight: if with_stack { weight * STACK_SHARE } else { 0 },
+    };
+    if with_stack {
+        emit_with_stack(ctx, fault, current_user_stack(), Loss::FaultRecords);
+    } else {
+        emit(fault, Loss::FaultRecords);
+    }
+}

@@ -1,0 +1,232 @@
+//! Forks, execs and exits. A thread's end is where its fault counts are read for the last time.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_current_comm, generated::bpf_get_current_cgroup_id},
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
+};
+use aya_log_ebpf::debug;
+use tracer_common::{ExitTotals, Fork, Lifecycle, Loss, ProcessId, RecordKind, TICK_NS, Target};
+
+use crate::{
+    emit::{add, emit, header, lose, now},
+    filter::{admit, current_ids},
+    kernel::{config, current_task, field, offset},
+    maps::{EXITS, LIFECYCLES, TARGETS, THREADS},
+};
+
+const CLONE_THREAD: u64 = 0x0001_0000;
+
+#[btf_tracepoint]
+fn fork_btf(ctx: BtfTracePointContext) -> u32 {
+    forked_task(&ctx, ctx.arg::<u64>(1));
+    0
+}
+#[raw_tracepoint]
+fn fork_raw(ctx: RawTracePointContext) -> u32 {
+    forked_task(&ctx, ctx.arg::<u64>(1));
+    0
+}
+/// `task:task_newtask`: unlike `sched_process_fork` it says whether a thread was made.
+#[tracepoint]
+fn fork_newtask(ctx: TracePointContext) -> u32 {
+    // SAFETY: the helper checks what it reads; the offsets come from the tracepoint's format.
+    let read = unsafe {
+        (
+            ctx.read_at::<u32>(offset::newtask_pid() as usize),
+            ctx.read_at::<u64>(offset::newtask_clone_flags() as usize),
+        )
+    };
+    if let (Ok(pid), Ok(flags)) = read
+        && flags & CLONE_THREAD == 0
+    {
+        forked(&ctx, ProcessId::new(pid, 0));
+    }
+    0
+}
+#[btf_tracepoint]
+fn exec_btf(ctx: BtfTracePointContext) -> u32 {
+    executed(&ctx, ctx.arg::<u32>(1));
+    0
+}
+#[raw_tracepoint]
+fn exec_raw(ctx: RawTracePointContext) -> u32 {
+    executed(&ctx, ctx.arg::<u64>(1) as u32);
+    0
+}
+#[tracepoint]
+fn exec_tracepoint(ctx: TracePointContext) -> u32 {
+    // SAFETY: see above.
+    let old = unsafe { ctx.read_at::<u32>(offset::exec_old_pid() as usize) };
+    executed(&ctx, old.unwrap_or(0));
+    0
+}
+#[btf_tracepoint]
+fn exit_btf(ctx: BtfTracePointContext) -> u32 {
+    ended(&ctx);
+    0
+}
+#[raw_tracepoint]
+fn exit_raw(ctx: RawTracePointContext) -> u32 {
+    ended(&ctx);
+    0
+}
+#[tracepoint]
+fn exit_tracepoint(ctx: TracePointContext) -> u32 {
+    ended(&ctx);
+    0
+}
+
+#[inline(always)]
+fn forked_task(ctx: &impl EbpfContext, child: u64) {
+    let tgid = field::<u32>(child, offset::task_tgid()).unwrap_or(0);
+    // A new thread has its group's id, a new process its own.
+    if tgid != 0 && field::<u32>(child, offset::task_pid()) == Some(tgid) {
+        let start = field::<u64>(child, offset::task_start_boottime()).unwrap_or(0);
+        forked(ctx, ProcessId::new(tgid, start / TICK_NS));
+    }
+}
+
+#[inline(always)]
+fn forked(ctx: &impl EbpfContext, child: ProcessId) {
+    let (tid, pid) = current_ids();
+    let Some(process) = admit(pid) else { return };
+    lifecycle(process, |counts| &raw mut counts.forks);
+    if config::whole_machine() != 0 {
+        return;
+    }
+    let Some(parent) = TARGETS.get_ptr_mut(&pid) else { return };
+    // SAFETY: from the map, checked.
+    if unsafe { (*parent).flags } & Target::FOLLOW == 0 {
+        return;
+    }
+    let target = Target { start_ticks: child.start_ticks, flags: Target::FOLLOW };
+    if TARGETS.insert(&child.pid, &target, 0).is_err() {
+        lose(Loss::ProcessTable);
+        debug!(ctx, "child {} of {} is not followed: too many processes", child.pid, pid);
+        return;
+    }
+    debug!(ctx, "following {}, child of {}", child.pid, pid);
+    let header = header(RecordKind::Fork, process, tid, now());
+    emit(Fork { header, child }, Loss::LifecycleRecords);
+}
+
+#[inline(always)]
+fn executed(ctx: &impl EbpfContext, old_tid: u32) {
+    let (tid, pid) = current_ids();
+    if old_tid != tid {
+        // A thread that executes a program becomes the leader, and takes its id.
+        let _ = THREADS.remove(&old_tid);
+    }
+    let awaited = TARGETS.get_ptr_mut(&pid).is_some_and(|target| {
+        // SAFETY: from the map, checked.
+        let flags = unsafe { &mut (*target).flags };
+        let awaited = *flags & Target::FROM_EXEC != 0;
+        *flags &= !Target::FROM_EXEC;
+        awaited
+    });
+    let Some(process) = admit(pid) else { return };
+    if awaited {
+        debug!(ctx, "{} executes its program: counting begins", pid);
+        note_faults_so_far(process);
+    }
+    lifecycle(process, |counts| &raw mut counts.execs);
+    if config::whole_machine() == 0 {
+        emit(header(RecordKind::Exec, process, tid, now()), Loss::LifecycleRecords);
+    }
+}
+
+/// Faults before the program began are not the program's.
+#[inline(always)]
+fn note_faults_so_far(process: ProcessId) {
+    if let Some(totals) = exit_totals(process) {
+        let task = current_task();
+        // SAFETY: from the map, checked.
+        unsafe {
+            (*totals).exec_minor = field(task, offset::task_min_flt()).unwrap_or(0);
+            (*totals).exec_major = field(task, offset::task_maj_flt()).unwrap_or(0);
+        }
+    }
+}
+
+#[inline(always)]
+fn ended(ctx: &impl EbpfContext) {
+    let (tid, pid) = current_ids();
+    let Some(process) = admit(pid) else { return };
+    let _ = THREADS.remove(&tid);
+    let task = current_task();
+    let signal = field::<u64>(task, offset::task_signal()).unwrap_or(0);
+    // do_exit() has taken this thread off the count before the tracepoint.
+    let last = field::<u32>(signal, offset::signal_live()) == Some(0);
+    if let Some(totals) = exit_totals(process) {
+        // SAFETY: from the map, checked.
+        let totals = unsafe { &mut *totals };
+        add(&raw mut totals.minor, field(task, offset::task_min_flt()).unwrap_or(0));
+        add(&raw mut totals.major, field(task, offset::task_maj_flt()).unwrap_or(0));
+        add(&raw mut totals.user_ns, field(task, offset::task_utime()).unwrap_or(0));
+        add(&raw mut totals.system_ns, field(task, offset::task_stime()).unwrap_or(0));
+        totals.comm = bpf_get_current_comm().unwrap_or_default();
+        // SAFETY: no arguments, cannot fail.
+        totals.cgroup = unsafe { bpf_get_current_cgroup_id() };
+        totals.dead = u64::from(last);
+    }
+    if !last {
+        return;
+    }
+    debug!(ctx, "{} has ended", pid);
+    lifecycle(process, |counts| &raw mut counts.exits);
+    let _ = TARGETS.remove(&pid);
+    if config::whole_machine() == 0 {
+        emit(header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
+    }
+}
+
+/// The process's entry among the ended. When it is made, the kernel's sums over the threads that
+/// ended before are taken over; from then on each thread adds its own at its end. The kernel adds
+/// a thread to its sums after the tracepoint, so that no thread is in both.
+#[inline(always)]
+fn exit_totals(process: ProcessId) -> Option<*mut ExitTotals> {
+    if let Some(known) = EXITS.get_ptr_mut(&process) {
+        return Some(known);
+    }
+    let signal = field::<u64>(current_task(), offset::task_signal()).unwrap_or(0);
+    let fresh = ExitTotals {
+        earlier_minor: field(signal, offset::signal_min_flt()).unwrap_or(0),
+        earlier_major: field(signal, offset::signal_maj_flt()).unwrap_or(0),
+        ..NOTHING
+    };
+    let _ = EXITS.insert(&process, &fresh, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    let made = EXITS.get_ptr_mut(&process);
+    if made.is_none() {
+        lose(Loss::ProcessTable);
+    }
+    made
+}
+
+#[inline(always)]
+fn lifecycle(process: ProcessId, counter: impl Fn(&mut Lifecycle) -> *mut u64) {
+    if LIFECYCLES.get_ptr_mut(&process).is_none() {
+        let none = Lifecycle { forks: 0, execs: 0, exits: 0 };
+        let _ = LIFECYCLES.insert(&process, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
+    }
+    match LIFECYCLES.get_ptr_mut(&process) {
+        // SAFETY: from the map, checked.
+        Some(counts) => add(counter(unsafe { &mut *counts }), 1),
+        None => lose(Loss::CounterTable),
+    }
+}
+
+const NOTHING: ExitTotals = ExitTotals {
+    earlier_minor: 0,
+    earlier_major: 0,
+    minor: 0,
+    major: 0,
+    user_ns: 0,
+    system_ns: 0,
+    exec_minor: 0,
+    exec_major: 0,
+    cgroup: 0,
+    dead: 0,
+    comm: [0; tracer_common::COMM_LENGTH],
+};

@@ -1,0 +1,6 @@
+//! Entry points: which kernel event calls what. A signal has a file.
+
+mod cpu;
+mod faults;
+mod lifecycle;
+mod syscalls;

@@ -1,0 +1,85 @@
+//! `__x64_sys_*`, or the `syscalls` tracepoints.
+
+use aya_ebpf::{
+    bindings::pt_regs,
+    macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
+};
+use tracer_common::Syscall;
+
+use crate::{
+    inflight::{enter, exit},
+    kernel::{offset, registers},
+};
+
+/// A call begins; the kernel function's only argument points to the user's registers.
+#[inline(always)]
+fn enter_with(syscall: Syscall, regs: *const pt_regs) {
+    if let Some(regs) = registers(regs) {
+        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8], regs.rsp);
+    }
+}
+
+#[inline(always)]
+fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
+    // SAFETY: the helper checks what it reads; the offset comes from the tracepoint's format.
+    if let Ok(args) = unsafe { ctx.read_at(offset::sys_enter_args() as usize) } {
+        enter(syscall, args, 0);
+    }
+}
+
+#[inline(always)]
+fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
+    // SAFETY: see above.
+    if let Ok(result) = unsafe { ctx.read_at(offset::sys_exit_ret() as usize) } {
+        exit(ctx, syscall, result);
+    }
+}
+
+macro_rules! syscall_probes {
+    ($($syscall:ident: $fentry:ident $fexit:ident $kprobe:ident $kretprobe:ident
+        $enter:ident $exit:ident;)+) => {$(
+        #[fentry]
+        fn $fentry(ctx: FEntryContext) -> u32 {
+            enter_with(Syscall::$syscall, ctx.arg(0));
+            0
+        }
+        #[fexit]
+        fn $fexit(ctx: FExitContext) -> u32 {
+            // The result stands behind the arguments; `bpf_get_func_ret` came with 5.17 only.
+            exit(&ctx, Syscall::$syscall, ctx.arg(1));
+            0
+        }
+        #[kprobe]
+        fn $kprobe(ctx: ProbeContext) -> u32 {
+            enter_with(Syscall::$syscall, ctx.arg(0).unwrap_or(core::ptr::null()));
+            0
+        }
+        #[kretprobe]
+        fn $kretprobe(ctx: RetProbeContext) -> u32 {
+            exit(&ctx, Syscall::$syscall, ctx.ret());
+            0
+        }
+        #[tracepoint]
+        fn $enter(ctx: TracePointContext) -> u32 {
+            enter_tracepoint(Syscall::$syscall, &ctx);
+            0
+        }
+        #[tracepoint]
+        fn $exit(ctx: TracePointContext) -> u32 {
+            exit_tracepoint(Syscall::$syscall, &ctx);
+            0
+        }
+    )+};
+}
+
+syscall_probes! {
+    Mmap: mmap_fentry mmap_fexit mmap_kprobe mmap_kretprobe mmap_enter mmap_exit;
+    Munmap: munmap_fentry munmap_fexit munmap_kprobe munmap_kretprobe munmap_enter munmap_exit;
+    Mremap: mremap_fentry mremap_fexit mremap_kprobe mremap_kretprobe mremap_enter mremap_exit;
+    Mprotect: mprotect_fentry mprotect_fexit mprotect_kprobe mprotect_kretprobe
+        mprotect_enter mprotect_exit;
+    Brk: brk_fentry brk_fexit brk_kprobe brk_kretprobe brk_enter brk_exit;
+    Madvise: madvise_fentry madvise_fexit madvise_kprobe madvise_kretprobe
+        madvise_enter madvise_exit;
+}
