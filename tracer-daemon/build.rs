@@ -6,19 +6,27 @@ const TARGET: &str = "bpfel-unknown-none";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .ok_or("no workspace")?;
     let programs = workspace.join("tracer-ebpf");
     for source in ["src", "Cargo.toml", "Cargo.lock", ".cargo"] {
         println!("cargo:rerun-if-changed={}", programs.join(source).display());
     }
-    println!("cargo:rerun-if-changed={}", workspace.join("tracer-common").display());
+    println!(
+        "cargo:rerun-if-changed={}",
+        workspace.join("tracer-common").display()
+    );
 
     let toolchain = Toolchain::read(&workspace.join("target/tools/bpf-toolchain"))?;
     let mut build = toolchain.build(&programs, &out.join("bpf"));
     if !build.status()?.success() {
         return Err("the kernel programs did not compile; the compiler's words are above".into());
     }
-    fs::copy(out.join("bpf").join(TARGET).join("release/tracer-ebpf"), out.join("tracer-ebpf"))?;
+    fs::copy(
+        out.join("bpf").join(TARGET).join("release/tracer-ebpf"),
+        out.join("tracer-ebpf"),
+    )?;
     Ok(())
 }
 
@@ -33,9 +41,9 @@ struct Toolchain {
 impl Toolchain {
     fn read(file: &Path) -> Result<Self, Box<dyn Error>> {
         println!("cargo:rerun-if-changed={}", file.display());
-        let text = fs::read_to_string(file).map_err(|_| {
-            "no toolchain for the kernel programs is set up; run: cargo xtask setup"
-        })?;
+        let text = fs::read_to_string(file).map_err(
+            |_| "no toolchain for the kernel programs is set up; run: cargo xtask setup",
+        )?;
         let value = |key: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
@@ -62,8 +70,14 @@ impl Toolchain {
                 build.env_remove(name);
             }
         }
-        let flags =
-            ["-C", &format!("linker={}", self.linker), "-C", "debuginfo=2", "-C", "link-arg=--btf"];
+        let flags = [
+            "-C",
+            &format!("linker={}", self.linker),
+            "-C",
+            "debuginfo=2",
+            "-C",
+            "link-arg=--btf",
+        ];
         build
             .current_dir(programs)
             .args(["build", "--release", "--target", TARGET, "--target-dir"])

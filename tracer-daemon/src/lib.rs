@@ -4,4 +4,7 @@
 //! `aggregate` makes a [`aggregate::Snapshot`], `diagnose` draws conclusions, `sink` shows them.
 
 pub mod aggregate;
+pub mod decode;
 pub mod diagnose;
+pub mod probes;
+pub mod source;

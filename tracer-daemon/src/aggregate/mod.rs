@@ -1,5 +1,11 @@
 //! Events and counters become a [`Snapshot`]. Pure: time is an argument.
 
+pub mod counters;
+pub mod cpu;
+pub mod cycles;
+pub mod mappings;
 pub mod snapshot;
+pub mod stacks;
+pub mod state;
 
 pub use snapshot::Snapshot;

@@ -121,14 +121,23 @@ macro_rules! syscall {
                 Rung {
                     backend: Backend::Fentry,
                     probes: &[
-                        probe(concat!($name, "_fentry"), Point::Fentry(concat!("__x64_sys_", $name))),
-                        probe(concat!($name, "_fexit"), Point::Fexit(concat!("__x64_sys_", $name))),
+                        probe(
+                            concat!($name, "_fentry"),
+                            Point::Fentry(concat!("__x64_sys_", $name)),
+                        ),
+                        probe(
+                            concat!($name, "_fexit"),
+                            Point::Fexit(concat!("__x64_sys_", $name)),
+                        ),
                     ],
                 },
                 Rung {
                     backend: Backend::Kprobe,
                     probes: &[
-                        probe(concat!($name, "_kprobe"), Point::Kprobe(concat!("__x64_sys_", $name))),
+                        probe(
+                            concat!($name, "_kprobe"),
+                            Point::Kprobe(concat!("__x64_sys_", $name)),
+                        ),
                         probe(
                             concat!($name, "_kretprobe"),
                             Point::Kretprobe(concat!("__x64_sys_", $name)),
@@ -185,8 +194,14 @@ pub const CATALOG: &[Signal] = &[
                 backend: Backend::Tracepoint,
                 probes: &[
                     probe("fork_newtask", Point::Tracepoint("task", "task_newtask")),
-                    probe("exec_tracepoint", Point::Tracepoint("sched", "sched_process_exec")),
-                    probe("exit_tracepoint", Point::Tracepoint("sched", "sched_process_exit")),
+                    probe(
+                        "exec_tracepoint",
+                        Point::Tracepoint("sched", "sched_process_exec"),
+                    ),
+                    probe(
+                        "exit_tracepoint",
+                        Point::Tracepoint("sched", "sched_process_exit"),
+                    ),
                 ],
             },
         ],
@@ -216,7 +231,10 @@ pub const CATALOG: &[Signal] = &[
                     probe("fault_kretprobe", Point::Kretprobe("handle_mm_fault")),
                 ],
             },
-            Rung { backend: Backend::Perf, probes: &[probe("fault_perf", Point::PageFaults)] },
+            Rung {
+                backend: Backend::Perf,
+                probes: &[probe("fault_perf", Point::PageFaults)],
+            },
         ],
     },
     Signal {

@@ -1,0 +1,68 @@
+//! The kernel's counters at one moment.
+
+use std::collections::HashMap;
+
+use tracer_common::{
+    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey,
+};
+
+/// Every counter as it stood, summed over the CPUs.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Calls.
+    pub syscalls: HashMap<SyscallKey, SyscallCounter>,
+    /// Refused calls.
+    pub errnos: HashMap<ErrnoKey, u64>,
+    /// Sampled fault times.
+    pub fault_times: HashMap<ProcessId, FaultTime>,
+    /// Forks, execs, exits.
+    pub lifecycles: HashMap<ProcessId, Lifecycle>,
+    /// What ended threads left.
+    pub exits: HashMap<ProcessId, ExitTotals>,
+    /// What is missing.
+    pub lost: HashMap<Loss, u64>,
+}
+
+/// Counters that add up.
+pub trait Sum: Copy {
+    /// Both together. Wraps like the kernel's own counters.
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
+}
+
+impl Sum for u64 {
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+}
+
+impl Sum for SyscallCounter {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.plus(other.calls),
+            failures: self.failures.plus(other.failures),
+            bytes: self.bytes.plus(other.bytes),
+            duration_ns: self.duration_ns.plus(other.duration_ns),
+            durations: std::array::from_fn(|at| self.durations[at].plus(other.durations[at])),
+        }
+    }
+}
+
+impl Sum for FaultTime {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            samples: self.samples.plus(other.samples),
+            duration_ns: self.duration_ns.plus(other.duration_ns),
+        }
+    }
+}
+
+impl Sum for Lifecycle {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            forks: self.forks.plus(other.forks),
+            execs: self.execs.plus(other.execs),
+            exits: self.exits.plus(other.exits),
+        }
+    }
+}

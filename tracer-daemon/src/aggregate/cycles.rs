@@ -1,0 +1,109 @@
+//! What the finished mappings add up to.
+
+use std::collections::HashMap;
+
+use hdrhistogram::Histogram;
+
+use super::{
+    mappings::Cycle,
+    snapshot::{Mappings, Quantiles, SHORT_LIVED_SECONDS, ShortLived, SizeCycles},
+};
+
+/// Sizes told apart; what comes after is counted, not listed.
+const MOST_SIZES: usize = 4096;
+/// Sizes that a snapshot lists.
+const LISTED_SIZES: usize = 32;
+const NS: f64 = 1e9;
+
+/// Sums over cycles.
+#[derive(Clone, Debug)]
+pub struct Cycles {
+    cycles: u64,
+    short_lived: u64,
+    lifetimes_ns: Histogram<u64>,
+    sizes: HashMap<u64, u64>,
+    birth_ns: u64,
+    death_ns: u64,
+    short_fault_weight: u64,
+}
+
+impl Cycles {
+    /// Nothing yet.
+    ///
+    /// # Panics
+    /// Never: three significant digits are within the histogram's bounds.
+    #[must_use]
+    pub fn new() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "a constant within the documented bounds"
+        )]
+        let lifetimes_ns = Histogram::new(3).expect("three digits are allowed");
+        Self {
+            cycles: 0,
+            short_lived: 0,
+            lifetimes_ns,
+            sizes: HashMap::new(),
+            birth_ns: 0,
+            death_ns: 0,
+            short_fault_weight: 0,
+        }
+    }
+
+    /// Takes one more into account.
+    pub fn add(&mut self, cycle: &Cycle) {
+        self.cycles += 1;
+        self.lifetimes_ns.saturating_record(cycle.lifetime_ns);
+        if self.sizes.len() < MOST_SIZES || self.sizes.contains_key(&cycle.bytes) {
+            *self.sizes.entry(cycle.bytes).or_default() += 1;
+        }
+        if (cycle.lifetime_ns as f64) < SHORT_LIVED_SECONDS * NS {
+            self.short_lived += 1;
+            self.birth_ns += cycle.birth_duration_ns;
+            self.death_ns += cycle.death_duration_ns;
+            self.short_fault_weight += cycle.fault_weight;
+        }
+    }
+
+    /// The sums; `fault_weight` and `fault_samples` are those of all the target's faults.
+    #[must_use]
+    pub fn snapshot(&self, fault_weight: u64, fault_samples: u64) -> Mappings {
+        let mut sizes: Vec<_> = self
+            .sizes
+            .iter()
+            .map(|(&bytes, &cycles)| SizeCycles { bytes, cycles })
+            .collect();
+        sizes.sort_by_key(|size| (std::cmp::Reverse(size.cycles), size.bytes));
+        sizes.truncate(LISTED_SIZES);
+        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let fault_share = share(self.short_fault_weight, fault_weight);
+        let inside = fault_share.map_or(0, |share| (share * fault_samples as f64).round() as u64);
+        Mappings {
+            cycles: self.cycles,
+            short_lived: self.short_lived,
+            lifetime_seconds: self.lifetimes(),
+            sizes,
+            short: ShortLived {
+                birth_seconds: self.birth_ns as f64 / NS,
+                death_seconds: self.death_ns as f64 / NS,
+                fault_share,
+                fault_samples: (inside, fault_samples),
+            },
+        }
+    }
+
+    fn lifetimes(&self) -> Option<Quantiles> {
+        let at = |quantile| self.lifetimes_ns.value_at_quantile(quantile) as f64 / NS;
+        (self.cycles > 0).then(|| Quantiles {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+        })
+    }
+}
+
+impl Default for Cycles {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,168 @@
+//! Events, one after the other, become sums.
+
+use std::collections::HashMap;
+
+use tracer_common::{
+    CpuSample, FaultSample, Fork, KERNEL_FRAMES, MemoryCall, ProcessId, Stack, Syscall,
+};
+
+use super::{
+    cpu::{CpuSamples, KernelNames},
+    cycles::Cycles,
+    mappings::{AddressSpace, CallTime, Cycle},
+    stacks::{StackKey, StackSum, Stacks},
+};
+use crate::decode::Event;
+
+const MREMAP_DONTUNMAP: u64 = 4;
+/// Mappings followed at once in one process; a process cannot have more areas by default than
+/// this, and what comes beyond is counted as lost.
+const MOST_MAPPINGS: usize = 1 << 18;
+
+/// A process as its records show it.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    space: AddressSpace,
+    programs: u32,
+}
+
+/// Everything that records add up to.
+pub struct State<N> {
+    processes: HashMap<ProcessId, Process>,
+    kernel_names: N,
+    died: Vec<Cycle>,
+    /// Finished mappings.
+    pub cycles: Cycles,
+    /// Sampled stacks.
+    pub stacks: Stacks,
+    /// Samples of the CPU clock.
+    pub cpu: CpuSamples,
+    /// Fault samples.
+    pub fault_samples: u64,
+    /// Faults that they stand for.
+    pub fault_weight: u64,
+    /// Mappings that found no room.
+    pub untracked: u64,
+}
+
+impl<N: KernelNames> State<N> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(kernel_names: N) -> Self {
+        Self {
+            processes: HashMap::new(),
+            kernel_names,
+            died: Vec::new(),
+            cycles: Cycles::new(),
+            stacks: Stacks::default(),
+            cpu: CpuSamples::default(),
+            fault_samples: 0,
+            fault_weight: 0,
+            untracked: 0,
+        }
+    }
+
+    /// Takes a record into account.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Memory(syscall, call, stack) => self.memory(*syscall, call, stack.as_ref()),
+            Event::Fault(fault, stack) => self.fault(fault, stack.as_ref()),
+            Event::Cpu(sample) => self.cpu(sample),
+            Event::Fork(fork) => self.fork(fork),
+            Event::Exec(header) => {
+                let process = self.processes.entry(header.process).or_default();
+                process.space = AddressSpace::default();
+                process.programs += 1;
+            }
+            Event::Exit(header) => {
+                self.processes.remove(&header.process);
+            }
+        }
+    }
+
+    fn memory(&mut self, syscall: Syscall, call: &MemoryCall, stack: Option<&Stack>) {
+        let time = CallTime {
+            end_ns: call.header.time_ns,
+            duration_ns: call.duration_ns,
+        };
+        let process = self.processes.entry(call.header.process).or_default();
+        let space = &mut process.space;
+        let [first, second, third, fourth, _] = call.args;
+        match syscall {
+            Syscall::Mmap if space.len() >= MOST_MAPPINGS => self.untracked += 1,
+            Syscall::Mmap => space.map(call.result, second, time, &mut self.died),
+            Syscall::Munmap => space.unmap(first, second, time, &mut self.died),
+            Syscall::Mremap => {
+                let (from, to) = ((first, second), (call.result, third));
+                space.remap(
+                    from,
+                    to,
+                    fourth & MREMAP_DONTUNMAP != 0,
+                    time,
+                    &mut self.died,
+                );
+            }
+            Syscall::Mprotect | Syscall::Brk | Syscall::Madvise => {}
+        }
+        for cycle in self.died.drain(..) {
+            self.cycles.add(&cycle);
+        }
+        if let Some(stack) = stack {
+            let weight = u64::from(call.stack_weight);
+            let sum = StackSum {
+                count: weight,
+                bytes: weight.saturating_mul(bytes(syscall, call)),
+                duration_ns: weight.saturating_mul(call.duration_ns),
+            };
+            let key = StackKey::new(call.header.process, process.programs, syscall.name(), stack);
+            self.stacks.add(key, sum);
+        }
+    }
+
+    fn fault(&mut self, fault: &FaultSample, stack: Option<&Stack>) {
+        let weight = u64::from(fault.weight);
+        self.fault_samples += 1;
+        self.fault_weight += weight;
+        let process = self.processes.entry(fault.header.process).or_default();
+        process.space.fault(fault.address, weight);
+        if let Some(stack) = stack {
+            let count = u64::from(fault.stack_weight);
+            let sum = StackSum {
+                count,
+                bytes: 0,
+                duration_ns: count.saturating_mul(fault.duration_ns),
+            };
+            let key = StackKey::new(fault.header.process, process.programs, "fault", stack);
+            self.stacks.add(key, sum);
+        }
+    }
+
+    fn cpu(&mut self, sample: &CpuSample) {
+        if sample.user != 0 {
+            self.cpu.add_user();
+            return;
+        }
+        let depth = (sample.depth as usize).min(KERNEL_FRAMES);
+        self.cpu
+            .add_kernel(&sample.frames[..depth], &self.kernel_names);
+    }
+
+    /// A child begins with its parent's mappings.
+    fn fork(&mut self, fork: &Fork) {
+        let parent = self
+            .processes
+            .entry(fork.header.process)
+            .or_default()
+            .clone();
+        self.processes.insert(fork.child, parent);
+    }
+}
+
+fn bytes(syscall: Syscall, call: &MemoryCall) -> u64 {
+    match syscall {
+        Syscall::Mremap => call.args[2],
+        Syscall::Brk if call.args[1] == 0 => 0,
+        Syscall::Brk => call.result.abs_diff(call.args[1]),
+        _ => call.args[1],
+    }
+}

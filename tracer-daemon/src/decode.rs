@@ -1,0 +1,166 @@
+//! Ring-buffer bytes become events. Bytes that make no sense become errors, never panics.
+
+use thiserror::Error;
+use tracer_common::{
+    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
+    Stack, Syscall, WithStack,
+};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// A record, typed and checked.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A call that changed which addresses are mapped, and the user stack it came from.
+    Memory(Syscall, MemoryCall, Option<Stack>),
+    /// A sampled page fault, and the user stack it came from.
+    Fault(FaultSample, Option<Stack>),
+    /// What a CPU was doing.
+    Cpu(CpuSample),
+    /// A process was made.
+    Fork(Fork),
+    /// A program was executed.
+    Exec(Header),
+    /// A process has ended.
+    Exit(Header),
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// No kind has this number.
+    #[error("record of unknown kind {0}")]
+    Kind(u32),
+    /// The record ends too early.
+    #[error("record of {0} bytes is too short for its kind")]
+    Short(usize),
+    /// No system call has this number.
+    #[error("record of unknown system call {0}")]
+    Syscall(u32),
+    /// More frames than a record has room for.
+    #[error("record with a stack of {0} frames")]
+    Depth(u64),
+}
+
+/// Types a record.
+///
+/// # Errors
+/// When the bytes are no record.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let header: Header = read(bytes)?;
+    let kind = RecordKind::from_u32(header.kind).ok_or(DecodeError::Kind(header.kind))?;
+    Ok(match kind {
+        RecordKind::MemoryCall => memory(read(bytes)?, None)?,
+        RecordKind::MemoryCallStack => {
+            let both: WithStack<MemoryCall> = read(bytes)?;
+            memory(both.record, Some(checked(both.stack)?))?
+        }
+        RecordKind::Fault => Event::Fault(read(bytes)?, None),
+        RecordKind::FaultStack => {
+            let both: WithStack<FaultSample> = read(bytes)?;
+            Event::Fault(both.record, Some(checked(both.stack)?))
+        }
+        RecordKind::Cpu => {
+            let sample: CpuSample = read(bytes)?;
+            if sample.depth as usize > KERNEL_FRAMES {
+                return Err(DecodeError::Depth(sample.depth.into()));
+            }
+            Event::Cpu(sample)
+        }
+        RecordKind::Fork => Event::Fork(read(bytes)?),
+        RecordKind::Exec => Event::Exec(header),
+        RecordKind::Exit => Event::Exit(header),
+    })
+}
+
+fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, DecodeError> {
+    T::read_from_prefix(bytes)
+        .map(|(value, _)| value)
+        .map_err(|_| DecodeError::Short(bytes.len()))
+}
+
+fn memory(call: MemoryCall, stack: Option<Stack>) -> Result<Event, DecodeError> {
+    let syscall = Syscall::from_u32(call.syscall).ok_or(DecodeError::Syscall(call.syscall))?;
+    Ok(Event::Memory(syscall, call, stack))
+}
+
+fn checked(stack: Stack) -> Result<Stack, DecodeError> {
+    if stack.depth > STACK_FRAMES as u64 {
+        Err(DecodeError::Depth(stack.depth))
+    } else {
+        Ok(stack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::ProcessId;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    fn header(kind: u32) -> Header {
+        Header {
+            kind,
+            tid: 7,
+            process: ProcessId::new(7, 1),
+            time_ns: 5,
+        }
+    }
+
+    #[test]
+    fn a_header_alone_is_an_exec() {
+        let event = decode(header(RecordKind::Exec as u32).as_bytes());
+        assert!(matches!(event, Ok(Event::Exec(Header { tid: 7, .. }))));
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        assert_eq!(decode(&[]).err(), Some(DecodeError::Short(0)));
+        assert_eq!(
+            decode(header(99).as_bytes()).err(),
+            Some(DecodeError::Kind(99))
+        );
+        let cut = header(RecordKind::Fork as u32);
+        assert_eq!(decode(cut.as_bytes()).err(), Some(DecodeError::Short(32)));
+    }
+
+    #[test]
+    fn impossible_depths_and_calls_are_errors() {
+        let sample = CpuSample {
+            header: header(RecordKind::Cpu as u32),
+            user: 0,
+            depth: 25,
+            frames: [0; KERNEL_FRAMES],
+        };
+        assert_eq!(
+            decode(sample.as_bytes()).err(),
+            Some(DecodeError::Depth(25))
+        );
+        let call = MemoryCall {
+            header: header(RecordKind::MemoryCall as u32),
+            syscall: 6,
+            stack_weight: 0,
+            args: [0; 5],
+            result: 0,
+            duration_ns: 0,
+        };
+        assert_eq!(decode(call.as_bytes()).err(), Some(DecodeError::Syscall(6)));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut bytes = vec![0u8; 600];
+        for seed in 0..20_000u32 {
+            let mut x = seed.wrapping_mul(2_654_435_761) | 1;
+            for byte in &mut bytes {
+                x ^= x << 13;
+                x ^= x >> 17;
+                x ^= x << 5;
+                *byte = x as u8;
+            }
+            bytes[..4].copy_from_slice(&(seed % 10).to_le_bytes());
+            let length = (x as usize) % bytes.len();
+            let _ = decode(&bytes[..length]);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Loads the kernel programs and climbs each signal's ladder. Every outcome is data.
+
+use std::error::Error as StdError;
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    programs::{
+        BtfTracePoint, FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint,
+        TracePoint,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
+    util::online_cpus,
+};
+
+use super::{
+    catalog::{CATALOG, Point, Probe, Rung, Signal},
+    settings::{CPU_SAMPLES_PER_SECOND, Settings},
+};
+use crate::aggregate::snapshot::ProbeStatus;
+
+/// The compiled kernel programs.
+pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Loaded programs and what became of each signal. Dropping it detaches everything.
+pub struct Attached {
+    /// The programs and their maps.
+    pub ebpf: Ebpf,
+    /// A row for each signal that was wanted.
+    pub signals: Vec<ProbeStatus>,
+}
+
+/// Creates the maps, without attaching anything.
+///
+/// # Errors
+/// When the kernel refuses the maps.
+pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
+    let log_level: u8 = if settings.verbose {
+        log::Level::Debug as u8
+    } else {
+        0
+    };
+    let threads = settings.processes.saturating_mul(4).max(16384);
+    let mut loader = EbpfLoader::new();
+    for per_process in ["SYSCALLS", "ERRNOS"] {
+        loader.map_max_entries(per_process, settings.processes.saturating_mul(8));
+    }
+    for per_process in ["FAULT_TIMES", "LIFECYCLES", "EXITS"] {
+        loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
+    }
+    loader
+        .map_max_entries("TARGETS", settings.processes)
+        .map_max_entries("THREADS", threads)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .override_global("LAYOUT", &settings.layout, true)
+        .override_global("CONFIG", &settings.config, true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .load(OBJECT)
+}
+
+/// Attaches what `wanted` says, each signal by the best rung that works.
+pub fn attach(mut ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> bool) -> Attached {
+    let btf = Btf::from_sys_fs().ok();
+    let mut signals = Vec::new();
+    for signal in CATALOG.iter().filter(|signal| wanted(signal)) {
+        signals.push(climb(&mut ebpf, signal, settings, btf.as_ref()));
+    }
+    Attached { ebpf, signals }
+}
+
+/// Tries a signal's rungs from the best down.
+fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf>) -> ProbeStatus {
+    let forced = settings.forced.get(signal.name);
+    let mut refusals = Vec::new();
+    for rung in signal.rungs {
+        if forced.is_some_and(|backend| backend != rung.backend) {
+            continue;
+        }
+        match attach_rung(ebpf, rung, settings, btf) {
+            Ok(()) => {
+                return ProbeStatus {
+                    signal: signal.name.to_owned(),
+                    backend: Some(rung.backend.name().to_owned()),
+                    status: "attached".to_owned(),
+                    reason: (!refusals.is_empty()).then(|| refusals.join("; ")),
+                };
+            }
+            Err(error) => refusals.push(format!("{}: {}", rung.backend, one_line(&*error))),
+        }
+    }
+    ProbeStatus {
+        signal: signal.name.to_owned(),
+        backend: None,
+        status: "failed".to_owned(),
+        reason: Some(refusals.join("; ")),
+    }
+}
+
+type AttachError = Box<dyn StdError>;
+
+/// Attaches all programs of a rung, or none.
+fn attach_rung(
+    ebpf: &mut Ebpf,
+    rung: &Rung,
+    settings: &Settings,
+    btf: Option<&Btf>,
+) -> Result<(), AttachError> {
+    for (at, probe) in rung.probes.iter().enumerate() {
+        if let Err(error) = attach_probe(ebpf, probe, settings, btf) {
+            for attached in &rung.probes[..=at] {
+                if let Some(program) = ebpf.program_mut(attached.program) {
+                    unload(program);
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn attach_probe(
+    ebpf: &mut Ebpf,
+    probe: &Probe,
+    settings: &Settings,
+    btf: Option<&Btf>,
+) -> Result<(), AttachError> {
+    let program = ebpf
+        .program_mut(probe.program)
+        .ok_or("the object has no such program")?;
+    let typed = || btf.ok_or("the kernel has no BTF");
+    match probe.point {
+        Point::Fentry(function) => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(function, typed()?)?;
+            program.attach()?;
+        }
+        Point::Fexit(function) => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(function, typed()?)?;
+            program.attach()?;
+        }
+        Point::Kprobe(function) | Point::Kretprobe(function) => {
+            let program: &mut KProbe = program.try_into()?;
+            program.load()?;
+            program.attach(function, 0)?;
+        }
+        Point::TpBtf(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, typed()?)?;
+            program.attach()?;
+        }
+        Point::RawTracepoint(name) => {
+            let program: &mut RawTracePoint = program.try_into()?;
+            program.load()?;
+            program.attach(name)?;
+        }
+        Point::Tracepoint(category, name) => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            program.attach(category, name)?;
+        }
+        Point::PageFaults => {
+            let period = SamplePolicy::Period(u64::from(settings.config.fault_period));
+            attach_to_every_cpu(program, SoftwareEvent::PageFaults, period)?;
+        }
+        Point::CpuClock => {
+            let frequency = SamplePolicy::Frequency(CPU_SAMPLES_PER_SECOND);
+            attach_to_every_cpu(program, SoftwareEvent::CpuClock, frequency)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a program and its links out of the kernel. One that was never loaded is left as it is.
+fn unload(program: &mut Program) {
+    let _ = match program {
+        Program::FEntry(program) => program.unload(),
+        Program::FExit(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::BtfTracePoint(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
+        Program::PerfEvent(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+fn attach_to_every_cpu(
+    program: &mut Program,
+    event: SoftwareEvent,
+    policy: SamplePolicy,
+) -> Result<(), AttachError> {
+    let program: &mut PerfEvent = program.try_into()?;
+    program.load()?;
+    for cpu in online_cpus().map_err(|(_, error)| error)? {
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        program.attach(PerfEventConfig::Software(event), scope, policy, false)?;
+    }
+    Ok(())
+}
+
+/// An error and its causes in one line; a verifier's log keeps its last line, which says why.
+fn one_line(error: &(dyn StdError + 'static)) -> String {
+    if let Some(ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    }) = error.downcast_ref()
+    {
+        let log = verifier_log.to_string();
+        let why = log.lines().rfind(|line| !line.starts_with("processed"));
+        return match why {
+            Some(why) => format!("{io_error}: {why}"),
+            None => io_error.to_string(),
+        };
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = next.source();
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,5 @@
+//! Which kernel programs there are and how they get attached.
+
+pub mod attach;
+pub mod catalog;
+pub mod settings;

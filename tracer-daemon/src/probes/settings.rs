@@ -1,0 +1,146 @@
+//! How the kernel programs are to be loaded.
+
+use std::collections::BTreeMap;
+
+use tracer_common::{Config, KernelLayout};
+
+use super::catalog::{Backend, CATALOG};
+
+/// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
+pub const FAULT_PERIOD: u32 = 31;
+
+/// CPU samples per second on each CPU. Not a divisor of the timer's frequency.
+pub const CPU_SAMPLES_PER_SECOND: u64 = 499;
+
+/// Everything the kernel programs are told when they are loaded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The programs' behaviour.
+    pub config: Config,
+    /// Where this kernel keeps what they read.
+    pub layout: KernelLayout,
+    /// Backends that the user insists on, by signal.
+    pub forced: Forced,
+    /// Processes that the maps have room for.
+    pub processes: u32,
+    /// Bytes of the ring buffer; a power of two.
+    pub ring_bytes: u32,
+    /// Whether the programs' own diagnostics are wanted.
+    pub verbose: bool,
+}
+
+impl Settings {
+    /// For chosen processes, with records.
+    #[must_use]
+    pub fn targets(layout: KernelLayout) -> Self {
+        Self {
+            config: Config {
+                whole_machine: 0,
+                fault_period: FAULT_PERIOD,
+                first_stacks: 64,
+                stack_period: 64,
+            },
+            layout,
+            forced: Forced::default(),
+            processes: 1024,
+            ring_bytes: 8 << 20,
+            verbose: false,
+        }
+    }
+
+    /// For every process, counts only.
+    #[must_use]
+    pub fn whole_machine(layout: KernelLayout) -> Self {
+        let targets = Self::targets(layout);
+        Self {
+            config: Config {
+                whole_machine: 1,
+                ..targets.config
+            },
+            processes: 16384,
+            ring_bytes: 64 << 10,
+            ..targets
+        }
+    }
+}
+
+/// Backends that the user insists on, by signal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forced(BTreeMap<&'static str, Backend>);
+
+impl Forced {
+    /// From `SIGNAL=KIND` words; `all=KIND` means every signal that has such a rung.
+    ///
+    /// # Errors
+    /// One line for a word that names no signal, no backend, or a rung that does not exist.
+    pub fn parse(words: &[String]) -> Result<Self, String> {
+        let mut forced = Self::default();
+        for word in words {
+            forced.add(word)?;
+        }
+        Ok(forced)
+    }
+
+    fn add(&mut self, word: &str) -> Result<(), String> {
+        let (name, kind) = word
+            .split_once('=')
+            .ok_or_else(|| format!("--backend {word}: expected SIGNAL=KIND, as in mmap=kprobe"))?;
+        let backend = Backend::from_name(kind)
+            .ok_or_else(|| format!("--backend {word}: no backend is called {kind}; see doctor"))?;
+        let mut known = false;
+        for signal in CATALOG
+            .iter()
+            .filter(|signal| name == "all" || signal.name == name)
+        {
+            let has_rung = signal.rungs.iter().any(|rung| rung.backend == backend);
+            if has_rung {
+                self.0.insert(signal.name, backend);
+            }
+            known |= has_rung;
+        }
+        if known {
+            Ok(())
+        } else {
+            Err(format!(
+                "--backend {word}: no such signal, or not by {kind}; see doctor"
+            ))
+        }
+    }
+
+    /// The backend that `signal` has to use.
+    #[must_use]
+    pub fn get(&self, signal: &str) -> Option<Backend> {
+        self.0.get(signal).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Forced, String> {
+        Forced::parse(&words.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_word_forces_its_signal_only() {
+        let forced = parse(&["mmap=kprobe"]).expect("valid");
+        assert_eq!(forced.get("mmap"), Some(Backend::Kprobe));
+        assert_eq!(forced.get("munmap"), None);
+    }
+
+    #[test]
+    fn all_reaches_the_signals_that_have_the_rung() {
+        let forced = parse(&["all=tracepoint", "mmap=fentry"]).expect("valid");
+        assert_eq!(forced.get("mmap"), Some(Backend::Fentry));
+        assert_eq!(forced.get("brk"), Some(Backend::Tracepoint));
+        assert_eq!(forced.get("cpu"), None);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for word in ["mmap", "mmap=magic", "paint=kprobe", "cpu=kprobe"] {
+            assert!(parse(&[word]).is_err(), "{word}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What comes out of the kernel: counters as they stand, and records. With `probes::attach` the
+//! only code that knows aya.
+
+use std::{collections::HashMap, hash::Hash};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+};
+use tracer_common::{
+    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey, Target,
+};
+
+use crate::aggregate::counters::{Counters, Sum};
+
+/// The kernel's counters and the table of targets.
+pub struct KernelMaps {
+    targets: KernelHash<MapData, u32, Target>,
+    syscalls: PerCpuHashMap<MapData, SyscallKey, SyscallCounter>,
+    errnos: PerCpuHashMap<MapData, ErrnoKey, u64>,
+    fault_times: PerCpuHashMap<MapData, ProcessId, FaultTime>,
+    lifecycles: PerCpuHashMap<MapData, ProcessId, Lifecycle>,
+    exits: KernelHash<MapData, ProcessId, ExitTotals>,
+    lost: PerCpuArray<MapData, u64>,
+}
+
+impl KernelMaps {
+    /// Takes the maps out of the loaded object.
+    ///
+    /// # Errors
+    /// When a map is missing or of another type: the object is not this version's.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let mut map = |name: &str| {
+            ebpf.take_map(name).ok_or(MapError::InvalidName {
+                name: name.to_owned(),
+            })
+        };
+        Ok(Self {
+            targets: map("TARGETS")?.try_into()?,
+            syscalls: map("SYSCALLS")?.try_into()?,
+            errnos: map("ERRNOS")?.try_into()?,
+            fault_times: map("FAULT_TIMES")?.try_into()?,
+            lifecycles: map("LIFECYCLES")?.try_into()?,
+            exits: map("EXITS")?.try_into()?,
+            lost: map("LOST")?.try_into()?,
+        })
+    }
+
+    /// Starts counting for a process.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn trace(&mut self, pid: u32, target: Target) -> Result<(), MapError> {
+        self.targets.insert(pid, target, 0)
+    }
+
+    /// Every counter as it stands.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    pub fn read(&self) -> Result<Counters, MapError> {
+        Ok(Counters {
+            syscalls: summed(&self.syscalls)?,
+            errnos: summed(&self.errnos)?,
+            fault_times: summed(&self.fault_times)?,
+            lifecycles: summed(&self.lifecycles)?,
+            exits: self.exits.iter().collect::<Result<_, _>>()?,
+            lost: self.lost()?,
+        })
+    }
+
+    fn lost(&self) -> Result<HashMap<Loss, u64>, MapError> {
+        Loss::ALL
+            .into_iter()
+            .map(|cause| Ok((cause, self.lost.get(&(cause as u32), 0)?.iter().sum())))
+            .collect()
+    }
+
+    /// Forgets a process that has ended: nothing counts for it any more.
+    pub fn forget(&mut self, counters: &Counters, process: ProcessId) {
+        // Whatever is not there any more need not be removed.
+        for key in counters
+            .syscalls
+            .keys()
+            .filter(|key| key.process == process)
+        {
+            let _ = self.syscalls.remove(key);
+        }
+        for key in counters.errnos.keys().filter(|key| key.process == process) {
+            let _ = self.errnos.remove(key);
+        }
+        let _ = self.fault_times.remove(&process);
+        let _ = self.lifecycles.remove(&process);
+        let _ = self.exits.remove(&process);
+    }
+}
+
+/// A per-CPU map, each entry summed over the CPUs. A key that the kernel hands out twice while
+/// the map changes counts once.
+fn summed<K: Pod + Eq + Hash, V: Pod + Sum>(
+    map: &PerCpuHashMap<MapData, K, V>,
+) -> Result<HashMap<K, V>, MapError> {
+    map.iter()
+        .map(|entry| {
+            let (key, values) = entry?;
+            Ok((
+                key,
+                values
+                    .iter()
+                    .copied()
+                    .reduce(Sum::plus)
+                    .ok_or(MapError::ElementNotFound)?,
+            ))
+        })
+        .collect()
+}
+
+/// The records, oldest first.
+pub struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    /// Takes the ring buffer out of the loaded object.
+    ///
+    /// # Errors
+    /// When it is missing: the object is not this version's.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let map = ebpf.take_map("EVENTS").ok_or(MapError::InvalidName {
+            name: "EVENTS".to_owned(),
+        })?;
+        Ok(Self(map.try_into()?))
+    }
+
+    /// The next record, if there is one.
+    pub fn with_next<T>(&mut self, use_record: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.0.next().map(|record| use_record(&record))
+    }
+}
