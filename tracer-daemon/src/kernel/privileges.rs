@@ -1,0 +1,56 @@
+//! Whether this process may trace, and the surroundings that tracing needs.
+
+use std::path::Path;
+
+use rustix::{
+    mount::{MountFlags, mount},
+    process::{Resource, Rlimit, setrlimit},
+    thread::{CapabilitySet, capabilities},
+};
+
+use crate::error::Error;
+
+/// Capabilities and what each is for. `CAP_SYS_ADMIN` stands for the first two, as it did before
+/// Linux 5.8.
+const NEEDED: &[(CapabilitySet, &str, &str)] = &[
+    (CapabilitySet::BPF, "CAP_BPF", "to load the kernel programs"),
+    (CapabilitySet::PERFMON, "CAP_PERFMON", "to attach the kernel programs"),
+    (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", "to read other processes' mappings"),
+    (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs and binaries"),
+];
+
+/// Checks that nothing is missing.
+///
+/// # Errors
+/// Names the first missing capability.
+pub fn check() -> Result<(), Error> {
+    let held = capabilities(None)
+        .map_err(|error| Error::NotPermitted(format!("cannot read own capabilities: {error}")))?
+        .effective;
+    let admin = held.contains(CapabilitySet::SYS_ADMIN);
+    let implied = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    for &(capability, name, purpose) in NEEDED {
+        if !held.contains(capability) && !(admin && implied.contains(capability)) {
+            return Err(Error::NotPermitted(format!(
+                "not permitted: {name} is missing, needed {purpose}; run as root (sudo)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tracepoints visible and lifts the limit on locked memory, which kernels before 5.11
+/// charge for maps. What fails here is reported later, by what needed it.
+pub fn prepare() {
+    let tracing = Path::new("/sys/kernel/tracing");
+    let empty = tracing.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+    if empty
+        && let Err(error) = mount("tracefs", tracing, "tracefs", MountFlags::empty(), None)
+    {
+        log::info!("tracefs is not mounted and cannot be: {error}");
+    }
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        log::debug!("the limit on locked memory stays: {error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What tracing costs, measured: the kernel times its own programs in part of the window.
+
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use aya::{Ebpf, sys};
+
+/// The kernel's clock around each program costs as much as a short program does, so that it runs
+/// for a tenth of the time only.
+const MEASURED: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(900);
+
+/// Measures the programs' running time in short stretches.
+pub struct CostMeter {
+    stretch: Option<Stretch>,
+    resume_at: Instant,
+    run_time: Duration,
+    measured: Duration,
+}
+
+struct Stretch {
+    since: Instant,
+    run_time: Duration,
+    _statistics: OwnedFd,
+}
+
+impl CostMeter {
+    /// Begins with a stretch at the next tick.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            stretch: None,
+            resume_at: now,
+            run_time: Duration::ZERO,
+            measured: Duration::ZERO,
+        }
+    }
+
+    /// Begins or ends a stretch when it is time.
+    pub fn tick(&mut self, ebpf: &Ebpf, now: Instant) {
+        match &self.stretch {
+            Some(stretch) if now >= stretch.since + MEASURED => self.end(ebpf, now),
+            None if now >= self.resume_at => self.begin(ebpf, now),
+            _ => {}
+        }
+    }
+
+    /// The programs' running time in a window of this length; nothing if none was measured.
+    #[must_use]
+    pub fn scaled_to(&self, window: Duration) -> Option<f64> {
+        (!self.measured.is_zero())
+            .then(|| self.run_time.as_secs_f64() / self.measured.as_secs_f64())
+            .map(|share| share * window.as_secs_f64())
+    }
+
+    /// Ends a stretch under way, so that a short window has at least that one.
+    pub fn end(&mut self, ebpf: &Ebpf, now: Instant) {
+        if let Some(stretch) = self.stretch.take() {
+            self.run_time += run_time(ebpf).saturating_sub(stretch.run_time);
+            self.measured += now - stretch.since;
+            self.resume_at = now + PAUSE;
+        }
+    }
+
+    fn begin(&mut self, ebpf: &Ebpf, now: Instant) {
+        match sys::enable_stats(sys::Stats::RunTime) {
+            Ok(statistics) => {
+                self.stretch = Some(Stretch {
+                    since: now,
+                    run_time: run_time(ebpf),
+                    _statistics: statistics,
+                });
+            }
+            Err(error) => {
+                log::debug!("the kernel does not time its programs: {error}");
+                self.resume_at = now + Duration::from_secs(3600);
+            }
+        }
+    }
+}
+
+/// Running time of all loaded programs since statistics were first on.
+fn run_time(ebpf: &Ebpf) -> Duration {
+    ebpf.programs()
+        .filter_map(|(_, program)| program.info().ok())
+        .map(|info| info.run_time())
+        .sum()
+}
