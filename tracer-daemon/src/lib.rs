@@ -4,5 +4,6 @@
 //! `aggregate` makes a [`aggregate::Snapshot`], `diagnose` draws conclusions, `sink` shows them.
 
 pub mod aggregate;
+pub mod census;
 pub mod diagnose;
 pub mod kernel;

@@ -2,14 +2,14 @@
 
 use std::{fs, path::Path};
 
-use tracer_common::{KernelLayout, UNKNOWN_OFFSET};
+use tracer_common::KernelLayout;
 
 use super::{Btf, field_offset, first_field_after};
 
 /// What could be found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// The places; [`UNKNOWN_OFFSET`] where one was not found.
+    /// The places; [`tracer_common::UNKNOWN_OFFSET`] where one was not found.
     pub layout: KernelLayout,
     /// A line for each thing that was not found, with the reason; for people.
     pub missing: Vec<String>,
@@ -137,20 +137,17 @@ fn resolve_members(btf: &Btf, resolved: &mut Resolved) {
 }
 
 fn resolve_field(root: &Path, field: &Field, resolved: &mut Resolved) {
-    match read_format(root, field.tracepoint) {
-        Ok(format) => match (field.find)(&format) {
-            Some(offset) if offset != UNKNOWN_OFFSET => {
-                *(field.slot)(&mut resolved.layout) = offset
-            }
-            _ => resolved.missing.push(format!(
-                "tracepoint {}: its format does not have {}",
-                field.tracepoint, field.what
-            )),
-        },
-        Err(why) => resolved.missing.push(format!(
-            "tracepoint {}, {}: {why}",
-            field.tracepoint, field.what
+    let Field {
+        tracepoint, what, ..
+    } = field;
+    match read_format(root, tracepoint).map(|format| (field.find)(&format)) {
+        Ok(Some(offset)) => *(field.slot)(&mut resolved.layout) = offset,
+        Ok(None) => resolved.missing.push(format!(
+            "tracepoint {tracepoint}: its format has not {what}"
         )),
+        Err(why) => resolved
+            .missing
+            .push(format!("tracepoint {tracepoint}, {what}: {why}")),
     }
 }
 
@@ -172,6 +169,8 @@ fn read_format(root: &Path, tracepoint: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use tracer_common::UNKNOWN_OFFSET;
 
     use super::*;
 

@@ -26,7 +26,7 @@ fn fields(format: &str) -> impl Iterator<Item = Field<'_>> {
     format.lines().filter_map(field)
 }
 
-/// `field:__data_loc char[] filename;	offset:8;	size:4;	signed:0;`
+/// `field:__data_loc char[] filename; offset:8; size:4; signed:0;`
 fn field(line: &str) -> Option<Field<'_>> {
     let mut parts = line.trim_start().strip_prefix("field:")?.split(';');
     let name = declared_name(parts.next()?)?;
