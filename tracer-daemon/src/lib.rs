@@ -4,7 +4,12 @@
 //! `aggregate` makes a [`aggregate::Snapshot`], `diagnose` draws conclusions, `sink` shows them.
 
 pub mod aggregate;
+pub mod census;
 pub mod decode;
 pub mod diagnose;
+pub mod error;
+pub mod kernel;
 pub mod probes;
+pub mod session;
 pub mod source;
+pub mod symbolize;

@@ -54,6 +54,14 @@ impl KernelMaps {
         self.targets.insert(pid, target, 0)
     }
 
+    /// The processes that are being counted.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the table.
+    pub fn targets(&self) -> Result<Vec<(u32, Target)>, MapError> {
+        self.targets.iter().collect()
+    }
+
     /// Every counter as it stands.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::{
     catalog::{CATALOG, Point, Probe, Rung, Signal},
     settings::{CPU_SAMPLES_PER_SECOND, Settings},
 };
-use crate::aggregate::snapshot::ProbeStatus;
+use crate::{aggregate::snapshot::ProbeStatus, error::Error};
 
 /// The compiled kernel programs.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -27,6 +27,23 @@ pub struct Attached {
     pub ebpf: Ebpf,
     /// A row for each signal that was wanted.
     pub signals: Vec<ProbeStatus>,
+}
+
+impl Attached {
+    /// Fails if nothing can be measured at all.
+    ///
+    /// # Errors
+    /// With the reason of the first signal.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.signals.iter().any(|signal| signal.backend.is_some()) {
+            return Ok(());
+        }
+        let reason = self.signals.first().and_then(|signal| signal.reason.as_deref());
+        Err(Error::NotPermitted(format!(
+            "no probe can be attached ({}); see alloctrace doctor",
+            reason.unwrap_or("no rung may be used")
+        )))
+    }
 }
 
 /// Creates the maps, without attaching anything.

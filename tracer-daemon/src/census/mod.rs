@@ -1,0 +1,23 @@
+//! What `/proc` and the control groups say about processes, read below a root path so that tests
+//! can make one up.
+//!
+//! The `procfs` crate's parsers are not used: a comm or path that is not UTF-8 makes them fail,
+//! and a mapped file named `/SYSV` makes them panic.
+
+mod cgroup_names;
+mod group;
+mod maps;
+mod process;
+mod root;
+mod stat;
+mod threads;
+
+#[cfg(test)]
+mod fake;
+
+pub use cgroup_names::CgroupNames;
+pub use group::group_name;
+pub use maps::Area;
+pub use root::{CensusError, ProcRoot};
+pub use stat::ProcessStat;
+pub use threads::Switches;

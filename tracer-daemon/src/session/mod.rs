@@ -1,0 +1,300 @@
+//! One attach or run: probes on, records in, and at the end a snapshot.
+
+mod account;
+mod cost;
+mod naming;
+mod options;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use aya_log::EbpfLogger;
+use log::Log;
+use tracer_common::{ProcessId, Target};
+
+pub use account::CpuTime;
+use cost::CostMeter;
+use naming::Naming;
+pub use options::Options;
+
+use crate::{
+    aggregate::{
+        Snapshot,
+        snapshot::{TargetInfo, Tracer},
+        state::State,
+    },
+    census::{ProcRoot, ProcessStat, Switches},
+    decode::decode,
+    error::Error,
+    kernel::{layout, privileges},
+    probes::{
+        attach::{Attached, attach, load},
+        settings::Settings,
+    },
+    source::{KernelMaps, Ring},
+    symbolize::KernelSymbols,
+};
+
+/// Records taken from the ring before anything else gets a turn.
+const BATCH: usize = 65_536;
+
+/// Probes that are attached, and what has come from them so far.
+pub struct Session {
+    attached: Attached,
+    maps: KernelMaps,
+    ring: Ring,
+    logger: Option<EbpfLogger<&'static dyn Log>>,
+    state: State<KernelSymbols>,
+    naming: Naming,
+    cost: CostMeter,
+    root: ProcRoot,
+    dump: Option<BufWriter<File>>,
+    undecodable: u64,
+    traced: Option<Traced>,
+}
+
+/// The process that the window belongs to.
+struct Traced {
+    process: ProcessId,
+    since: Instant,
+    until: Option<Instant>,
+    first: ProcessStat,
+    first_switches: Option<Switches>,
+    last: ProcessStat,
+    last_switches: Option<Switches>,
+    info: TargetInfo,
+}
+
+impl Session {
+    /// Loads and attaches the kernel programs. Nothing counts before [`Session::trace`].
+    ///
+    /// # Errors
+    /// When a privilege is missing, or nothing at all can be attached.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        privileges::check()?;
+        privileges::prepare();
+        let root = ProcRoot::default();
+        let resolved = layout::resolve(Path::new("/"));
+        for missing in &resolved.missing {
+            log::warn!("{missing}");
+        }
+        let settings = options.settings(Settings::targets(resolved.layout));
+        let mut ebpf = load(&settings)
+            .map_err(|error| Error::NotPermitted(format!("the kernel refuses the maps: {error}")))?;
+        let refused = |error| Error::Usage(format!("the kernel programs are not whole: {error}"));
+        let maps = KernelMaps::take(&mut ebpf).map_err(refused)?;
+        let ring = Ring::take(&mut ebpf).map_err(refused)?;
+        let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
+        let attached = attach(ebpf, &settings, |_| true);
+        attached.check()?;
+        let kernel_names = KernelSymbols::read(Path::new("/")).unwrap_or_default();
+        Ok(Self {
+            attached,
+            maps,
+            ring,
+            logger,
+            state: State::new(kernel_names),
+            naming: Naming::new(root.clone()),
+            cost: CostMeter::new(Instant::now()),
+            root,
+            dump: options.create_dump()?,
+            undecodable: 0,
+            traced: None,
+        })
+    }
+
+    /// Signals that could not be attached, as `signal: reason`.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        self.attached.signals.iter().filter(|signal| signal.backend.is_none()).map(|signal| {
+            let reason = signal.reason.as_deref().unwrap_or("no rung may be used");
+            format!("{} is not measured: {reason}", signal.signal)
+        })
+    }
+
+    /// Begins to count a process.
+    ///
+    /// # Errors
+    /// When it has ended, or its pid belongs to another process by now.
+    pub fn trace(&mut self, found: &ProcessStat, flags: u64) -> Result<(), Error> {
+        let pid = found.pid;
+        let target = Target { start_ticks: found.start_ticks, flags };
+        self.maps
+            .trace(pid, target)
+            .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
+        let since = Instant::now();
+        let first = self
+            .root
+            .stat(pid)
+            .ok()
+            .filter(|stat| stat.start_ticks == found.start_ticks && stat.state != 'Z')
+            .ok_or_else(|| {
+                Error::NoSuchProcess(format!(
+                    "process {pid} ended before anything was measured; start it again and attach"
+                ))
+            })?;
+        let switches = self.root.switches(pid).ok();
+        self.naming.know(ProcessId::new(pid, found.start_ticks), 0);
+        self.traced = Some(Traced {
+            process: ProcessId::new(pid, found.start_ticks),
+            since,
+            until: None,
+            info: self.target_info(&first),
+            last: first.clone(),
+            first,
+            first_switches: switches,
+            last_switches: switches,
+        });
+        Ok(())
+    }
+
+    fn target_info(&self, stat: &ProcessStat) -> TargetInfo {
+        TargetInfo {
+            pid: stat.pid,
+            start_time: Some(stat.start_ticks as f64 * tracer_common::TICK_NS as f64 / 1e9),
+            comm: stat.comm.clone(),
+            exe: self.root.exe(stat.pid).map(|path| path.to_string_lossy().into_owned()),
+            cmdline: self.root.cmdline(stat.pid),
+            threads: Some(stat.threads),
+            allocator: None,
+        }
+    }
+
+    /// Takes in what has come, and looks at the process. To be called every few milliseconds.
+    pub fn tick(&mut self) {
+        self.drain();
+        self.naming.locate(self.state.stacks.take_unnamed());
+        self.cost.tick(&self.attached.ebpf, Instant::now());
+        self.look();
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Reads what `/proc` says of the process while it is there.
+    fn look(&mut self) {
+        let Some(traced) = &mut self.traced else { return };
+        let Ok(stat) = self.root.stat(traced.process.pid) else { return };
+        if stat.start_ticks != traced.process.start_ticks {
+            return;
+        }
+        if stat.state != 'Z' {
+            traced.last_switches =
+                self.root.switches(stat.pid).ok().or(traced.last_switches);
+            traced.info.threads = Some(stat.threads);
+        }
+        traced.last = stat;
+    }
+
+    /// What the process is called now: `run` knows only after its exec.
+    pub fn refresh_target(&mut self) {
+        let Some(pid) = self.traced.as_ref().map(|traced| traced.process.pid) else { return };
+        if let Ok(stat) = self.root.stat(pid) {
+            let info = self.target_info(&stat);
+            if let Some(traced) = &mut self.traced {
+                traced.info = info;
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..BATCH {
+            let (state, dump, bad) = (&mut self.state, &mut self.dump, &mut self.undecodable);
+            let more = self.ring.with_next(|record| {
+                if let Some(file) = dump {
+                    let length = u32::try_from(record.len()).unwrap_or(0);
+                    let written = file
+                        .write_all(&length.to_le_bytes())
+                        .and_then(|()| file.write_all(record));
+                    if let Err(error) = written {
+                        log::warn!("the dump ends here: {error}");
+                        *dump = None;
+                    }
+                }
+                match decode(record) {
+                    Ok(event) => state.apply(&event),
+                    Err(error) => {
+                        log::debug!("{error}");
+                        *bad += 1;
+                    }
+                }
+            });
+            if more.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// The window is over, although the numbers are yet to be read.
+    pub fn stop(&mut self) {
+        self.tick();
+        let now = Instant::now();
+        self.cost.end(&self.attached.ebpf, now);
+        if let Some(traced) = &mut self.traced {
+            traced.until = Some(now);
+        }
+    }
+
+    /// Everything that was measured.
+    ///
+    /// # Errors
+    /// When the kernel refuses to hand its counters out.
+    pub fn finish(mut self, cpu_of_child: Option<CpuTime>) -> Result<Snapshot, Error> {
+        let unreadable = |error| Error::Lost(format!("cannot read the counters: {error}"));
+        let living = self.living(self.maps.targets().map_err(unreadable)?);
+        let counters = self.maps.read().map_err(unreadable)?;
+        self.drain();
+        self.naming.locate(self.state.stacks.take_unnamed());
+        if let Some(mut file) = self.dump.take() {
+            file.flush().map_err(|error| Error::Usage(format!("cannot write the dump: {error}")))?;
+        }
+        let traced = self.traced.take().ok_or_else(|| {
+            Error::NoSuchProcess("nothing was measured: no process was traced".to_owned())
+        })?;
+        let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
+        let account = account::Account {
+            counters: &counters,
+            state: &self.state,
+            living: &living,
+            traced: &traced,
+            window,
+            cpu_of_child,
+            undecodable: self.undecodable,
+            run_seconds: self.cost.scaled_to(window),
+        };
+        let mut snapshot = account.snapshot(&self.attached.signals);
+        snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
+        snapshot.stacks = self.naming.name(&self.state.stacks);
+        Ok(snapshot)
+    }
+
+    /// The targets that have not ended, as `/proc` shows them.
+    fn living(&self, targets: Vec<(u32, Target)>) -> HashMap<ProcessId, ProcessStat> {
+        targets
+            .into_iter()
+            .filter_map(|(pid, target)| {
+                let stat = self.root.stat(pid).ok()?;
+                let same = target.start_ticks == 0 || target.start_ticks == stat.start_ticks;
+                same.then(|| (ProcessId::new(pid, stat.start_ticks), stat))
+            })
+            .collect()
+    }
+
+    /// How long ago counting began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.traced.as_ref().map_or(Duration::ZERO, |traced| traced.since.elapsed())
+    }
+}
+
+fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
+    Tracer {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        probes,
+    }
+}
