@@ -7,3 +7,4 @@ pub mod aggregate;
 pub mod census;
 pub mod diagnose;
 pub mod kernel;
+pub mod symbolize;
