@@ -11,5 +11,6 @@ pub mod error;
 pub mod kernel;
 pub mod probes;
 pub mod session;
+pub mod sink;
 pub mod source;
 pub mod symbolize;

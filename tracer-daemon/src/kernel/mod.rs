@@ -3,6 +3,7 @@
 
 mod btf;
 mod layout;
+pub mod privileges;
 mod tracepoint;
 
 pub use btf::{Btf, BtfError};

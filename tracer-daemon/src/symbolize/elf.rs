@@ -1,0 +1,154 @@
+//! The only place that knows blazesym.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
+
+use blazesym::symbolize::{
+    CodeInfo, Input, Sym, Symbolizer as Blazesym,
+    source::{Elf, Source},
+};
+
+use super::{Location, symbolizer::Name};
+
+/// Files that are kept open and indexed at the most.
+const FILE_LIMIT: usize = 256;
+
+/// A file that can be opened, and which one it is.
+#[derive(Clone, Debug)]
+pub(crate) struct ElfFile {
+    path: Arc<Path>,
+    identity: Identity,
+}
+
+/// Tells a file from all others, also from what it was before it was written to: device, inode,
+/// length, and time of the last change in seconds and nanoseconds.
+type Identity = (u64, u64, u64, i64, i64);
+
+/// The path does not count: it names the process, which ends before its programs change.
+impl PartialEq for ElfFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for ElfFile {}
+
+impl std::hash::Hash for ElfFile {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+impl ElfFile {
+    /// The file of a location as its process sees it, or once that has ended as we do.
+    pub(crate) fn find(location: &Location) -> Option<Self> {
+        let direct = (!location.deleted && location.module.is_absolute())
+            .then(|| Arc::clone(&location.module));
+        [location.source.clone(), direct]
+            .into_iter()
+            .flatten()
+            .find_map(Self::open)
+    }
+
+    fn open(path: Arc<Path>) -> Option<Self> {
+        let metadata = fs::metadata(&path).ok()?;
+        // Opening anything else, such as a FIFO put in its place, might never return.
+        let identity = metadata.is_file().then(|| {
+            (
+                metadata.dev(),
+                metadata.ino(),
+                metadata.len(),
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+            )
+        })?;
+        Some(Self { path, identity })
+    }
+}
+
+/// Names from the symbol tables and debug information of files.
+#[derive(Debug)]
+pub(crate) struct ElfNames {
+    blazesym: Blazesym,
+    known: HashSet<ElfFile>,
+    /// Their debug information, or all of it, is broken.
+    without_debug: HashSet<ElfFile>,
+}
+
+impl Default for ElfNames {
+    fn default() -> Self {
+        Self {
+            blazesym: Blazesym::new(),
+            known: HashSet::new(),
+            without_debug: HashSet::new(),
+        }
+    }
+}
+
+impl ElfNames {
+    /// What runs at a place in a file, inlined functions first.
+    pub(crate) fn names(&mut self, file: &ElfFile, offset: u64) -> Option<Vec<Name>> {
+        if self.known.len() >= FILE_LIMIT {
+            *self = Self::default();
+        }
+        self.known.insert(file.clone());
+        if !self.without_debug.contains(file) {
+            match self.look_up(file, offset, true) {
+                Ok(names) => return names,
+                Err(why) => {
+                    log::debug!("{}: {why}; using its symbols only", file.path.display());
+                    self.without_debug.insert(file.clone());
+                }
+            }
+        }
+        self.look_up(file, offset, false).unwrap_or_else(|why| {
+            log::debug!("{}: {why}", file.path.display());
+            None
+        })
+    }
+
+    fn look_up(
+        &mut self,
+        file: &ElfFile,
+        offset: u64,
+        debug_syms: bool,
+    ) -> Result<Option<Vec<Name>>, String> {
+        let mut elf = Elf::new(&*file.path);
+        elf.debug_syms = debug_syms;
+        let source = Source::Elf(elf);
+        // A file made to hurt might find a panic in the parsers; it costs names, not the daemon.
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            self.blazesym
+                .symbolize_single(&source, Input::FileOffset(offset))
+                .map(|symbolized| symbolized.into_sym().map(|sym| names_of(&sym)))
+                .map_err(|error| error.to_string())
+        }));
+        found.unwrap_or_else(|_| {
+            self.blazesym = Blazesym::new();
+            Err("cannot be parsed".to_owned())
+        })
+    }
+}
+
+fn names_of(sym: &Sym<'_>) -> Vec<Name> {
+    let outermost = name(&sym.name, sym.code_info.as_deref());
+    let inlined = sym.inlined.iter().rev();
+    inlined
+        .map(|function| name(&function.name, function.code_info.as_ref()))
+        .chain([outermost])
+        .collect()
+}
+
+fn name(symbol: &str, source: Option<&CodeInfo<'_>>) -> Name {
+    Name {
+        symbol: Some(symbol.to_owned()),
+        file: source.map(|source| source.to_path().display().to_string()),
+        line: source.and_then(|source| source.line),
+    }
+}

@@ -1,0 +1,10 @@
+//! Addresses to names, isolated from the rest: what it reads was written by somebody else.
+
+mod elf;
+mod kernel;
+mod modules;
+mod symbolizer;
+
+pub use kernel::KernelSymbols;
+pub use modules::{Location, Modules};
+pub use symbolizer::{Innermost, Symbolizer};

@@ -1,0 +1,168 @@
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::census::{Area, CensusError, ProcRoot};
+
+/// A place in a file that a process has mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The file as the process sees it, or a name in brackets such as `[vdso]`.
+    pub module: Arc<Path>,
+    /// Bytes from the beginning of the file.
+    pub file_offset: u64,
+    /// Where this process can open the file while the other lives.
+    pub(crate) source: Option<Arc<Path>>,
+    /// The file had been removed or replaced: what `module` names now is another one.
+    pub(crate) deleted: bool,
+}
+
+/// The executable mappings of a process at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    /// In ascending order.
+    mappings: Vec<Mapping>,
+}
+
+#[derive(Clone, Debug)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    /// The place of `start`; absent for code that is in no file, such as a JIT compiler's.
+    location: Option<Location>,
+}
+
+impl Modules {
+    /// Reads `/proc/PID/maps`, which takes the process's `mmap_lock`.
+    ///
+    /// # Errors
+    /// As [`ProcRoot::maps`].
+    pub fn read(proc_root: &ProcRoot, pid: u32) -> Result<Self, CensusError> {
+        let areas = proc_root.maps(pid)?;
+        Ok(Self::from_areas(proc_root, pid, &areas))
+    }
+
+    /// The same from mappings that have been read already, in ascending order.
+    #[must_use]
+    pub fn from_areas(proc_root: &ProcRoot, pid: u32, areas: &[Area]) -> Self {
+        let mut names: HashMap<&Path, (Arc<Path>, Option<Arc<Path>>)> = HashMap::new();
+        let mappings = areas
+            .iter()
+            .filter(|area| area.executable)
+            .map(|area| {
+                let location = area.path.as_deref().map(|path| {
+                    let (module, source) = names
+                        .entry(path)
+                        .or_insert_with(|| (path.into(), source(proc_root, pid, area)))
+                        .clone();
+                    Location {
+                        module,
+                        file_offset: area.offset,
+                        source,
+                        deleted: area.deleted,
+                    }
+                });
+                Mapping {
+                    start: area.start,
+                    end: area.end,
+                    location,
+                }
+            })
+            .collect();
+        Self { mappings }
+    }
+
+    /// The file and place behind an address of code; `None` if there is no code or no file.
+    #[must_use]
+    pub fn locate(&self, address: u64) -> Option<Location> {
+        let mapping = self.mapping(address)?;
+        let mut location = mapping.location.clone()?;
+        location.file_offset = location.file_offset.checked_add(address - mapping.start)?;
+        Some(location)
+    }
+
+    /// Whether code can run at this address.
+    #[must_use]
+    pub fn is_executable(&self, address: u64) -> bool {
+        self.mapping(address).is_some()
+    }
+
+    fn mapping(&self, address: u64) -> Option<&Mapping> {
+        let after = self.mappings.partition_point(|m| m.start <= address);
+        let mapping = self.mappings.get(after.checked_sub(1)?)?;
+        (address < mapping.end).then_some(mapping)
+    }
+}
+
+/// A path that leads to the very file, in its own mount namespace. For one that has been removed
+/// only `map_files` does, which wants `CAP_CHECKPOINT_RESTORE`.
+fn source(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Arc<Path>> {
+    let path: PathBuf = if area.deleted {
+        proc_root.file(pid, &format!("map_files/{:x}-{:x}", area.start, area.end))
+    } else {
+        let inside = area.path.as_deref()?.strip_prefix("/").ok()?;
+        proc_root.file(pid, "root").join(inside)
+    };
+    Some(path.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn modules(maps: &str) -> Modules {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        std::fs::write(root.path().join("proc/1/maps"), maps).unwrap();
+        Modules::read(&ProcRoot::new(root.path()), 1).unwrap()
+    }
+
+    const MAPS: &str = "\
+1000-2000 r--p 00000000 fe:00 7 /bin/a b
+2000-4000 r-xp 00001000 fe:00 7 /bin/a b
+5000-6000 r-xp 00000000 00:00 0 
+7000-8000 r-xp 00000000 fe:00 8 /bin/old (deleted)
+ffffffffffffe000-fffffffffffff000 r-xp fffffffffffff000 00:00 0 [vdso]
+";
+
+    #[test]
+    fn code_in_files_has_a_place() {
+        let modules = modules(MAPS);
+        let location = modules.locate(0x3010).unwrap();
+        assert_eq!(&*location.module, Path::new("/bin/a b"));
+        assert_eq!(location.file_offset, 0x2010);
+        assert!(location.source.unwrap().ends_with("proc/1/root/bin/a b"));
+        let replaced = modules.locate(0x7000).unwrap();
+        assert_eq!(&*replaced.module, Path::new("/bin/old"));
+        assert!(replaced.source.unwrap().ends_with("map_files/7000-8000"));
+    }
+
+    #[test]
+    fn the_edges_are_exact() {
+        let modules = modules(MAPS);
+        for (address, executable) in [
+            (0, false),
+            (0x1fff, false),
+            (0x2000, true),
+            (0x3fff, true),
+            (0x4000, false),
+            (0x5000, true),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(modules.is_executable(address), executable, "{address:x}");
+        }
+        assert_eq!(modules.locate(0x5000), None);
+        // An offset past the end of the address space.
+        assert_eq!(
+            modules.locate(0xffff_ffff_ffff_efff),
+            Some(modules.locate(0xffff_ffff_ffff_e000).unwrap()).map(|mut l| {
+                l.file_offset += 0xfff;
+                l
+            })
+        );
+    }
+}

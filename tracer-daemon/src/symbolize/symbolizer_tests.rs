@@ -1,0 +1,164 @@
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::Path;
+
+use super::{super::Modules, *};
+use crate::census::ProcRoot;
+
+#[inline(never)]
+fn outer_function(value: u64) -> u64 {
+    std::hint::black_box(inlined_function(value)) + 1
+}
+
+/// Returns an address inside itself, that is, inside whoever it is inlined into.
+#[inline(always)]
+fn inlined_function(value: u64) -> u64 {
+    let here: u64;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: takes the address of the instruction and touches nothing else.
+    unsafe {
+        std::arch::asm!("lea {here}, [rip]", here = out(reg) here);
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("adr {here}, .", here = out(reg) here);
+    }
+    std::hint::black_box(value);
+    here
+}
+
+fn own_modules() -> Modules {
+    Modules::read(&ProcRoot::default(), std::process::id()).unwrap()
+}
+
+fn frames_of(address: u64, innermost: Innermost) -> Vec<Frame> {
+    let location = own_modules().locate(address);
+    Symbolizer::new().frames(&[location], &[address], innermost)
+}
+
+fn address_of(function: fn(u64) -> u64) -> u64 {
+    function as usize as u64
+}
+
+#[test]
+fn a_function_of_this_program_has_a_name_and_a_line() {
+    let frames = frames_of(address_of(outer_function), Innermost::Instruction);
+    let outermost = frames.last().unwrap();
+    let symbol = outermost.symbol.as_deref().unwrap();
+    assert!(symbol.ends_with("outer_function"), "{symbol}");
+    assert!(outermost.module.as_ref().unwrap().contains("alloctrace"));
+    assert!(
+        outermost
+            .file
+            .as_ref()
+            .unwrap()
+            .ends_with("symbolizer_tests.rs")
+    );
+    assert!(outermost.line.is_some());
+}
+
+#[test]
+fn inlined_functions_come_first() {
+    let inside = outer_function(1) - 1;
+    let frames = frames_of(inside, Innermost::ReturnAddress);
+    let symbols: Vec<&str> = frames.iter().filter_map(|f| f.symbol.as_deref()).collect();
+    assert_eq!(symbols.len(), 2, "{frames:?}");
+    assert!(symbols[0].contains("inlined_function"), "{symbols:?}");
+    assert!(symbols[1].ends_with("outer_function"), "{symbols:?}");
+    assert_eq!(frames[0].offset, frames[1].offset);
+    assert!(frames[0].line > frames[1].line, "{frames:?}");
+}
+
+#[test]
+fn a_return_address_belongs_to_the_call_before_it() {
+    let begin = address_of(outer_function);
+    let location = own_modules().locate(begin);
+    let mut symbolizer = Symbolizer::new();
+    let stack = [location.clone(), location];
+    let frames = symbolizer.frames(&stack, &[begin, begin], Innermost::Instruction);
+    let is_it = |frame: &Frame| {
+        let symbol = frame.symbol.as_deref().unwrap_or_default();
+        symbol.ends_with("outer_function")
+    };
+    assert!(
+        is_it(&frames[0]) && !is_it(frames.last().unwrap()),
+        "{frames:?}"
+    );
+    assert_eq!(frames[0].offset, frames.last().unwrap().offset);
+}
+
+#[test]
+fn the_c_library_has_names_without_debug_information() {
+    let malloc = libc::malloc as *const () as u64;
+    let frames = frames_of(malloc, Innermost::Instruction);
+    let symbol = frames.last().unwrap().symbol.as_deref().unwrap();
+    assert!(symbol.contains("malloc"), "{frames:?}");
+}
+
+#[test]
+fn what_is_in_no_file_goes_by_its_address() {
+    let frames = Symbolizer::new().frames(&[None], &[0x1234, 0x5678], Innermost::Instruction);
+    assert_eq!(frames.len(), 2);
+    assert_eq!((frames[0].offset, frames[1].offset), (0x1234, 0x5678));
+    assert!(
+        frames
+            .iter()
+            .all(|f| f.symbol.is_none() && f.module.is_none())
+    );
+}
+
+fn location(path: &Path, file_offset: u64, deleted: bool) -> Location {
+    Location {
+        module: path.into(),
+        file_offset,
+        source: None,
+        deleted,
+    }
+}
+
+#[test]
+fn broken_files_cost_names_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = std::fs::read("/proc/self/exe").unwrap();
+    let mut scribbled = own.clone();
+    for byte in scribbled.iter_mut().skip(64).step_by(97) {
+        *byte = 0xff;
+    }
+    let contents: [&[u8]; 5] = [
+        b"",
+        b"\x7fELF",
+        &own[..64],
+        &own[..own.len() / 2],
+        &scribbled,
+    ];
+    let mut symbolizer = Symbolizer::new();
+    for (index, content) in contents.iter().enumerate() {
+        let path = directory.path().join(index.to_string());
+        std::fs::write(&path, content).unwrap();
+        let stack = [
+            Some(location(&path, 0x1000, false)),
+            Some(location(&path, u64::MAX, false)),
+        ];
+        let frames = symbolizer.frames(&stack, &[1, 2], Innermost::Instruction);
+        assert!(frames.len() >= 2);
+        assert!(frames.iter().all(|frame| frame.module.is_some()));
+    }
+}
+
+#[test]
+fn only_regular_files_that_are_still_the_same_are_opened() {
+    let exe = std::fs::read_link("/proc/self/exe").unwrap();
+    for (path, deleted) in [
+        (Path::new("/dev/zero"), false),
+        (Path::new("/"), false),
+        (Path::new("[vdso]"), false),
+        (Path::new("/nonexistent"), false),
+        (&exe, true),
+    ] {
+        let stack = [Some(location(path, 0, deleted))];
+        let frames = Symbolizer::new().frames(&stack, &[0], Innermost::Instruction);
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0].symbol, None);
+    }
+}
