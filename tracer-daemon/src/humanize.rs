@@ -107,6 +107,15 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
+/// The first `limit` characters of a text, with an ellipsis where some are missing.
+#[must_use]
+pub fn shortened(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn reorders(character: char) -> bool {
     matches!(character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -154,5 +163,7 @@ mod tests {
         assert_eq!(escaped("a\x1b[2J\nb"), "a\\u{1b}[2J\\nb");
         assert_eq!(escaped("x\u{202e}y\u{9b}"), "x\\u{202e}y\\u{9b}");
         assert_eq!(escaped("größe"), "größe");
+        assert_eq!(shortened("größe", 3), "grö…");
+        assert_eq!(shortened("größe", 5), "größe");
     }
 }

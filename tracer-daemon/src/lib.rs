@@ -6,3 +6,4 @@
 pub mod aggregate;
 pub mod diagnose;
 pub mod humanize;
+pub mod sink;

@@ -1,6 +1,7 @@
 //! Who asked the kernel for a mapping: an allocator, or the program itself.
 
 use crate::aggregate::snapshot::{Frame, StackTotals};
+use crate::humanize::shortened;
 
 /// The code that called `mmap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ const ALLOCATION_CALLS: [&str; 10] = [
     "__rdl_alloc",
     "_Znwm",
 ];
+
+/// Characters of a symbol that a sentence can take.
+const SYMBOL_IN_SENTENCE: usize = 60;
 
 /// Who called `mmap` at the end of this stack.
 pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
@@ -92,6 +96,15 @@ pub(super) fn frame_text(frame: &Frame) -> String {
         "" => format!("{symbol} (0x{offset:x})"),
         module => format!("{symbol} ({module}+0x{offset:x})"),
     }
+}
+
+/// The same within a sentence: generic functions can have names of a thousand characters.
+pub(super) fn site_text(frame: &Frame) -> String {
+    let symbol = frame.symbol.as_deref();
+    frame_text(&Frame {
+        symbol: symbol.map(|symbol| shortened(symbol, SYMBOL_IN_SENTENCE)),
+        ..frame.clone()
+    })
 }
 
 fn calling_frame(frames: &[Frame]) -> Option<&Frame> {

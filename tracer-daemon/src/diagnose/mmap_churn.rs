@@ -32,7 +32,7 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
     let stack = heaviest_mmap_stack(snapshot);
     let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
     let gain = severity != Severity::NoGain;
-    let site = stack.and_then(caller::call_site).map(caller::frame_text);
+    let site = stack.and_then(caller::call_site).map(caller::site_text);
     Some(Finding {
         id: ID.to_owned(),
         severity,
