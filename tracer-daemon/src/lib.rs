@@ -8,6 +8,7 @@ pub mod census;
 pub mod decode;
 pub mod diagnose;
 pub mod error;
+pub mod humanize;
 pub mod kernel;
 pub mod probes;
 pub mod session;

@@ -1,5 +1,39 @@
 //! From numbers to advice: a file for each pathology, a pure function of the snapshot.
 
+mod caller;
+mod estimate;
 mod finding;
+mod mmap_churn;
 
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use mmap_churn::mmap_churn;
+
+use crate::aggregate::Snapshot;
+
+/// Looks for one pathology.
+type Diagnosis = fn(&Snapshot) -> Option<Finding>;
+
+/// Every pathology that is looked for: its name, what to look at, and the look.
+const PATHOLOGIES: &[(&str, Diagnosis)] = &[("mmap-churn", mmap_churn)];
+
+/// All that is wrong with the target, worst first.
+#[must_use]
+pub fn all(snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings: Vec<_> = PATHOLOGIES
+        .iter()
+        .filter_map(|(_, diagnosis)| diagnosis(snapshot))
+        .collect();
+    findings.sort_by(|a, b| {
+        let by_cost = b
+            .cost
+            .cpu_seconds_per_second
+            .total_cmp(&a.cost.cpu_seconds_per_second);
+        b.severity.cmp(&a.severity).then(by_cost)
+    });
+    findings
+}
+
+/// The names of the pathologies that [`all`] looks for.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PATHOLOGIES.iter().map(|(name, _)| *name)
+}

@@ -31,7 +31,7 @@ use crate::{
     census::{ProcRoot, ProcessStat, Switches},
     decode::decode,
     error::Error,
-    kernel::{layout, privileges},
+    kernel::{self, privileges},
     probes::{
         attach::{Attached, attach, load},
         settings::Settings,
@@ -79,7 +79,7 @@ impl Session {
         privileges::check()?;
         privileges::prepare();
         let root = ProcRoot::default();
-        let resolved = layout::resolve(Path::new("/"));
+        let resolved = kernel::resolve(Path::new("/"));
         for missing in &resolved.missing {
             log::warn!("{missing}");
         }

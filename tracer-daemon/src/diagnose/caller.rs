@@ -1,0 +1,229 @@
+//! Who asked the kernel for a mapping: an allocator, or the program itself.
+
+use crate::aggregate::snapshot::{Frame, StackTotals};
+use crate::humanize::shortened;
+
+/// The code that called `mmap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// glibc's `malloc`.
+    Glibc,
+    /// musl's `malloc`.
+    Musl,
+    /// An allocator of its own, by name.
+    Allocator(&'static str),
+    /// The C library on behalf of a new thread.
+    ThreadStack,
+    /// A program or library that calls `mmap` itself.
+    Direct,
+    /// No stack tells.
+    Unknown,
+}
+
+/// Parts of the names of modules and symbols that give an allocator away.
+const ALLOCATORS: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "hoard"];
+
+/// Functions of glibc's `malloc`, recognised in static executables.
+const GLIBC_INTERNALS: [&str; 3] = ["sysmalloc", "_int_malloc", "__libc_malloc"];
+
+/// Entry points through which programs reach an allocator.
+const ALLOCATION_CALLS: [&str; 10] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "memalign",
+    "aligned_alloc",
+    "operator new",
+    "alloc::alloc",
+    "__rust_alloc",
+    "__rdl_alloc",
+    "_Znwm",
+];
+
+/// Characters of a symbol that a sentence can take.
+const SYMBOL_IN_SENTENCE: usize = 60;
+
+/// Who called `mmap` at the end of this stack.
+pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
+    let Some(frame) = calling_frame(&stack.frames) else {
+        return Caller::Unknown;
+    };
+    let symbol = frame.symbol.as_deref().unwrap_or_default();
+    let module = file_name(frame);
+    if let Some(name) = ALLOCATORS
+        .into_iter()
+        .find(|name| module.contains(name) || symbol.contains(name))
+    {
+        return Caller::Allocator(name);
+    }
+    if is_c_library(module) {
+        let thread = ["pthread_create", "allocate_stack"];
+        return if thread.iter().any(|name| symbol.contains(name)) {
+            Caller::ThreadStack
+        } else if is_musl(module) {
+            Caller::Musl
+        } else {
+            Caller::Glibc
+        };
+    }
+    if GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name)) {
+        return Caller::Glibc;
+    }
+    if frame.symbol.is_none() && frame.module.is_none() {
+        return Caller::Unknown;
+    }
+    Caller::Direct
+}
+
+/// The first place outside of the C library and of any allocator: where a cure can be applied.
+pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
+    stack.frames.iter().find(|frame| {
+        let symbol = frame.symbol.as_deref().unwrap_or_default();
+        let module = file_name(frame);
+        !is_mmap(frame)
+            && !is_c_library(module)
+            && !ALLOCATORS.iter().any(|name| module.contains(name))
+            && !ALLOCATION_CALLS.iter().any(|name| symbol.contains(name))
+            && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
+    })
+}
+
+/// A frame as text: `symbol (module+0xoffset)`.
+pub(super) fn frame_text(frame: &Frame) -> String {
+    let symbol = frame.symbol.as_deref().unwrap_or("??");
+    let offset = frame.offset;
+    match file_name(frame) {
+        "" => format!("{symbol} (0x{offset:x})"),
+        module => format!("{symbol} ({module}+0x{offset:x})"),
+    }
+}
+
+/// The same within a sentence: generic functions can have names of a thousand characters.
+pub(super) fn site_text(frame: &Frame) -> String {
+    let symbol = frame.symbol.as_deref();
+    frame_text(&Frame {
+        symbol: symbol.map(|symbol| shortened(symbol, SYMBOL_IN_SENTENCE)),
+        ..frame.clone()
+    })
+}
+
+fn calling_frame(frames: &[Frame]) -> Option<&Frame> {
+    match frames.first()?.symbol {
+        Some(_) => frames.iter().find(|frame| !is_mmap(frame)),
+        // Without a name the innermost frame is taken for the system call's wrapper.
+        None => frames.get(1),
+    }
+}
+
+fn is_mmap(frame: &Frame) -> bool {
+    frame.symbol.as_deref().is_some_and(|symbol| {
+        let symbol = symbol.trim_start_matches('_');
+        let bare = symbol.split(['@', '.']).next().unwrap_or(symbol);
+        matches!(bare, "mmap" | "mmap64" | "GI_mmap" | "GI_mmap64")
+    })
+}
+
+fn file_name(frame: &Frame) -> &str {
+    let module = frame.module.as_deref().unwrap_or_default();
+    module.rsplit('/').next().unwrap_or(module)
+}
+
+fn is_c_library(file: &str) -> bool {
+    file.starts_with("libc.so") || file.starts_with("libc-") || is_musl(file)
+}
+
+/// musl has no version behind `libc.so`; its loader is its library.
+fn is_musl(file: &str) -> bool {
+    file == "libc.so" || file.starts_with("ld-musl") || file.starts_with("libc.musl-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symbol and module.
+    type Named = (Option<&'static str>, &'static str);
+
+    fn stack(frames: &[Named]) -> StackTotals {
+        let frames = frames.iter().map(|(symbol, module)| Frame {
+            symbol: symbol.map(str::to_owned),
+            module: (!module.is_empty()).then(|| (*module).to_owned()),
+            offset: 0x10,
+            ..Frame::default()
+        });
+        StackTotals {
+            frames: frames.collect(),
+            ..StackTotals::default()
+        }
+    }
+
+    #[test]
+    fn the_caller_is_the_one_behind_mmap() {
+        const LIBC: &str = "/usr/lib/libc.so.6";
+        let table: &[(&[Named], Caller)] = &[
+            (
+                &[
+                    (Some("mmap64"), LIBC),
+                    (None, LIBC),
+                    (Some("serve"), "/bin/app"),
+                ],
+                Caller::Glibc,
+            ),
+            (
+                &[
+                    (Some("__mmap"), "/a"),
+                    (Some("sysmalloc_mmap.isra.0"), "/a"),
+                ],
+                Caller::Glibc,
+            ),
+            (
+                &[
+                    (Some("mmap"), "/lib/libc-2.31.so"),
+                    (Some("serve"), "/bin/app"),
+                ],
+                Caller::Direct,
+            ),
+            (&[(None, LIBC), (None, LIBC)], Caller::Glibc),
+            (&[(None, LIBC), (None, "/bin/app")], Caller::Direct),
+            (&[(None, LIBC), (None, "")], Caller::Unknown),
+            (
+                &[
+                    (Some("mmap"), "/lib/ld-musl-x86_64.so.1"),
+                    (Some("alloc_group"), "/lib/ld-musl-x86_64.so.1"),
+                ],
+                Caller::Musl,
+            ),
+            (
+                &[
+                    (Some("mmap"), LIBC),
+                    (Some("os_pages_map"), "/usr/lib/libjemalloc.so.2"),
+                ],
+                Caller::Allocator("jemalloc"),
+            ),
+            (
+                &[
+                    (Some("mmap"), LIBC),
+                    (Some("pthread_create@@GLIBC_2.34"), LIBC),
+                ],
+                Caller::ThreadStack,
+            ),
+            (&[(Some("mmap"), LIBC)], Caller::Unknown),
+            (&[], Caller::Unknown),
+        ];
+        for (frames, caller) in table {
+            assert_eq!(of_mmap(&stack(frames)), *caller, "{frames:?}");
+        }
+    }
+
+    #[test]
+    fn the_call_site_is_in_the_program() {
+        let stack = stack(&[
+            (Some("mmap64"), "/l/libc.so.6"),
+            (None, "/l/libc.so.6"),
+            (Some("operator new(unsigned long)"), "/l/libstdc++.so.6"),
+            (Some("handle_request"), "/opt/app/server"),
+        ]);
+        let site = call_site(&stack).map(frame_text);
+        assert_eq!(site.as_deref(), Some("handle_request (server+0x10)"));
+    }
+}

@@ -1,0 +1,108 @@
+//! `mmap-churn`: the same mappings are made, touched and unmade over and over.
+//!
+//! What it costs is measured in three parts: the calls that make the short-lived mappings, those
+//! that unmake them, and the faults that fall inside. A buffer that is kept needs none of them.
+
+mod measure;
+mod remedy;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Cause, Cost, Finding, Saving, Severity, caller};
+use crate::aggregate::Snapshot;
+use crate::aggregate::snapshot::StackTotals;
+use measure::Churn;
+
+/// The name of the finding.
+const ID: &str = "mmap-churn";
+
+/// A cure that gives back less of the target's CPU time is not worth the work.
+const WORTHWHILE_SHARE_OF_TARGET: f64 = 0.02;
+
+/// A cure that gives back less of one CPU is not worth the work either, however idle the target.
+const WORTHWHILE_SHARE_OF_A_CPU: f64 = 0.005;
+
+/// Looks for mappings that come and go at a high rate.
+#[must_use]
+pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
+    let churn = Churn::measure(snapshot)?;
+    let severity = severity(&churn);
+    let stack = heaviest_mmap_stack(snapshot);
+    let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
+    let gain = severity != Severity::NoGain;
+    let site = stack.and_then(caller::call_site).map(caller::site_text);
+    Some(Finding {
+        id: ID.to_owned(),
+        severity,
+        summary: text::summary(&churn, gain),
+        evidence: text::evidence(&churn, snapshot),
+        cause: Cause {
+            text: text::cause(&churn, caller, site.as_deref()),
+            bytes: churn.dominant_size,
+            stack: stack.map_or_else(Vec::new, |stack| {
+                stack.frames.iter().map(caller::frame_text).collect()
+            }),
+        },
+        cost: Cost {
+            cpu_seconds_per_second: churn.cost_per_second(),
+            share_of_target: churn.share_of_target(),
+        },
+        remedy: if gain {
+            remedy::remedies(&churn, caller, site.as_deref())
+        } else {
+            Vec::new()
+        },
+        predicted_saving: gain.then(|| saving(&churn)),
+        confidence: confidence(&churn, caller, snapshot.window.complete),
+    })
+}
+
+fn severity(churn: &Churn) -> Severity {
+    if churn.cost_per_second() < WORTHWHILE_SHARE_OF_A_CPU {
+        return Severity::NoGain;
+    }
+    match churn.share_of_target() {
+        Some(share) if share < WORTHWHILE_SHARE_OF_TARGET => Severity::NoGain,
+        Some(share) if share >= 0.20 => Severity::High,
+        Some(share) if share >= 0.05 => Severity::Medium,
+        Some(_) | None => Severity::Low,
+    }
+}
+
+/// A kept buffer makes neither calls nor faults, so the saving is the cost.
+fn saving(churn: &Churn) -> Saving {
+    let (low, high) = churn.cost_bounds_per_second();
+    let per_second = churn.cost_per_second();
+    Saving {
+        cpu_seconds_per_second: per_second,
+        low,
+        high,
+        cpu_seconds_per_cycle: per_second / churn.cycles_per_second,
+    }
+}
+
+/// Each doubt takes its part away.
+fn confidence(churn: &Churn, caller: caller::Caller, complete: bool) -> f64 {
+    let doubts = [
+        (churn.faults.is_none(), 0.6),
+        (churn.target_cpu_seconds.is_none(), 0.8),
+        (churn.exceeds_target(), 0.7),
+        (caller == caller::Caller::Unknown, 0.7),
+        (churn.has_few_fault_samples(), 0.9),
+        (!complete, 0.9),
+    ];
+    doubts
+        .iter()
+        .filter(|(applies, _)| *applies)
+        .fold(0.95, |confidence, (_, part)| confidence * part)
+}
+
+fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<&StackTotals> {
+    snapshot
+        .stacks
+        .iter()
+        .filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty())
+        .max_by_key(|stack| stack.count)
+}

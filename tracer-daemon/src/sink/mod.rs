@@ -1,0 +1,6 @@
+//! What people and machines get to see. Sinks read; nothing here reaches back.
+
+pub mod recording;
+pub mod report;
+
+pub use recording::Recording;

@@ -1,0 +1,87 @@
+use super::page::{Page, Tone};
+use super::verdict::tone;
+use crate::aggregate::snapshot::Snapshot;
+use crate::diagnose::{Cost, Finding, Saving, Severity};
+use crate::humanize::{percent, seconds};
+
+const LABEL: usize = 12;
+
+/// One finding with its reasons, its cure and how to check it.
+pub(super) fn write(page: &mut Page, finding: &Finding, snapshot: &Snapshot) {
+    page.blank();
+    let severity = match finding.severity {
+        Severity::NoGain => "no gain",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+    };
+    let title = format!(
+        "{} ({severity}, confidence {})",
+        finding.id,
+        percent(finding.confidence)
+    );
+    page.line(tone(finding), &title);
+    list(page, "evidence", &finding.evidence);
+    labelled(page, "cause", &finding.cause.text);
+    labelled(page, "cost", &cost(&finding.cost));
+    list(page, "remedy", &finding.remedy);
+    match &finding.predicted_saving {
+        Some(saving) => {
+            labelled(page, "saves", &saves(saving, snapshot));
+            labelled(page, "check", &check(saving, snapshot));
+        }
+        None => labelled(page, "saves", "nothing worth the work"),
+    }
+}
+
+fn labelled(page: &mut Page, label: &str, text: &str) {
+    page.prose(Tone::Plain, &format!("  {label:<LABEL$}"), text);
+}
+
+fn list(page: &mut Page, label: &str, items: &[String]) {
+    for (index, item) in items.iter().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        page.prose(Tone::Plain, &format!("  {label:<LABEL$}- "), item);
+    }
+}
+
+fn cost(cost: &Cost) -> String {
+    let per_second = seconds(cost.cpu_seconds_per_second);
+    match cost.share_of_target {
+        Some(share) => format!(
+            "{per_second} of CPU time each second, {} of the target's",
+            percent(share)
+        ),
+        None => format!("{per_second} of CPU time each second (the target's total is unknown)"),
+    }
+}
+
+fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
+    let mut text = format!(
+        "{} of CPU time each second (95 %: {} to {}), {} for each cycle",
+        seconds(saving.cpu_seconds_per_second),
+        seconds(saving.low),
+        seconds(saving.high),
+        seconds(saving.cpu_seconds_per_cycle)
+    );
+    if !snapshot.window.complete {
+        text.push_str("; something was lost, so it may be more");
+    }
+    text
+}
+
+/// A prediction is as good as its check.
+fn check(saving: &Saving, snapshot: &Snapshot) -> String {
+    let mut text = "apply the cure, record the same load again and compare".to_owned();
+    let cpu = snapshot.cpu.user_seconds.zip(snapshot.cpu.system_seconds);
+    if let Some((user, system)) = cpu {
+        let now = (user + system) / snapshot.window.seconds;
+        let [expected, least, most] = [saving.cpu_seconds_per_second, saving.high, saving.low]
+            .map(|saved| seconds((now - saved).max(0.0)));
+        text.push_str(&format!(
+            ": CPU time each second should fall from {} to about {expected} ({least} to {most})",
+            seconds(now)
+        ));
+    }
+    text
+}

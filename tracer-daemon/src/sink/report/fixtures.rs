@@ -1,0 +1,188 @@
+use std::collections::BTreeMap;
+
+use crate::aggregate::snapshot::{
+    Cpu, CpuShare, FaultTotals, Frame, Mappings, Overhead, ProbeStatus, Quantiles, ShortLived,
+    SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
+};
+use crate::diagnose;
+use crate::sink::Recording;
+
+fn recording(snapshot: Snapshot) -> Recording {
+    let findings = diagnose::all(&snapshot);
+    Recording::new(snapshot, findings)
+}
+
+fn frame(symbol: &str, module: &str, offset: u64) -> Frame {
+    Frame {
+        symbol: Some(symbol.to_owned()),
+        module: Some(module.to_owned()),
+        offset,
+        ..Frame::default()
+    }
+}
+
+fn probe(signal: &str) -> ProbeStatus {
+    ProbeStatus {
+        signal: signal.to_owned(),
+        backend: Some("fentry".to_owned()),
+        status: "attached".to_owned(),
+        reason: None,
+    }
+}
+
+fn calls(calls: u64, bytes: u64, seconds: f64) -> SyscallTotals {
+    let mut totals = SyscallTotals {
+        calls,
+        bytes,
+        seconds,
+        ..SyscallTotals::default()
+    };
+    totals.durations[13] = calls - calls / 20;
+    totals.durations[16] = calls / 20;
+    totals
+}
+
+fn server() -> Snapshot {
+    Snapshot {
+        tracer: Tracer {
+            version: "0.1.0".to_owned(),
+            kernel: "6.12.0".to_owned(),
+            probes: vec![probe("mmap"), probe("munmap"), probe("faults")],
+        },
+        target: TargetInfo {
+            pid: 4242,
+            start_time: Some(12.5),
+            comm: "server".to_owned(),
+            exe: Some("/opt/server".to_owned()),
+            cmdline: vec!["/opt/server".to_owned(), "--port=80".to_owned()],
+            threads: Some(4),
+            allocator: Some("glibc 2.41".to_owned()),
+        },
+        window: Window {
+            seconds: 10.0,
+            complete: true,
+        },
+        cpu: Cpu {
+            user_seconds: Some(2.0),
+            system_seconds: Some(4.0),
+            voluntary_switches: Some(812),
+            involuntary_switches: Some(40),
+        },
+        overhead: Some(Overhead {
+            seconds: 0.03,
+            share_of_target: Some(0.005),
+        }),
+        ..Snapshot::default()
+    }
+}
+
+/// 2,000 requests a second, each with a buffer of 2 MiB of which six pages are touched.
+pub(crate) fn churning() -> Recording {
+    let mapping = (2 << 20) + 4096;
+    let mut failing = calls(20_120, 20_100 * mapping, 0.12);
+    (failing.failures, failing.errnos) = (20, BTreeMap::from([(12, 18), (133, 2)]));
+    let cpu_samples = [
+        ("fault", 0.41),
+        ("user", 0.33),
+        ("munmap", 0.2),
+        ("mmap", 0.06),
+    ];
+    recording(Snapshot {
+        syscalls: BTreeMap::from([
+            ("mmap".to_owned(), failing),
+            ("munmap".to_owned(), calls(20_050, 20_050 * mapping, 0.41)),
+            ("brk".to_owned(), calls(12, 1 << 20, 8e-6)),
+        ]),
+        faults: FaultTotals {
+            minor: Some(125_000),
+            major: Some(0),
+            seconds: Some(1.5625),
+            samples: 1232,
+        },
+        mappings: Some(Mappings {
+            cycles: 20_050,
+            short_lived: 20_000,
+            lifetime_seconds: Some(Quantiles {
+                p50: 84e-6,
+                p90: 130e-6,
+                p99: 260e-6,
+            }),
+            sizes: vec![
+                SizeCycles {
+                    bytes: mapping,
+                    cycles: 20_000,
+                },
+                SizeCycles {
+                    bytes: 528_384,
+                    cycles: 50,
+                },
+            ],
+            short: ShortLived {
+                birth_seconds: 0.1,
+                death_seconds: 0.4,
+                fault_share: Some(0.96),
+                fault_samples: (1183, 1232),
+            },
+        }),
+        cpu_samples: cpu_samples
+            .map(|(place, share)| CpuShare {
+                place: place.to_owned(),
+                share,
+            })
+            .to_vec(),
+        stacks: vec![StackTotals {
+            kind: "mmap".to_owned(),
+            frames: vec![
+                frame("mmap64", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x11_7ab0),
+                frame("sysmalloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x9_f2c1),
+                frame("malloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0xa_0a10),
+                frame("handle_request", "/opt/server", 0x1_21c),
+                frame("serve", "/opt/server", 0x1_4d0),
+            ],
+            count: 20_000,
+            bytes: 20_000 * mapping,
+            seconds: Some(0.1),
+        }],
+        ..server()
+    })
+}
+
+/// It maps now and then.
+pub(crate) fn healthy() -> Recording {
+    recording(Snapshot {
+        syscalls: BTreeMap::from([("mmap".to_owned(), calls(40, 1 << 24, 0.002))]),
+        faults: FaultTotals {
+            minor: Some(300),
+            major: Some(2),
+            seconds: None,
+            samples: 0,
+        },
+        mappings: Some(Mappings::default()),
+        ..server()
+    })
+}
+
+/// Churning, on a kernel without probes for faults and with a ring buffer that ran over, and with
+/// names that somebody chose with care.
+pub(crate) fn lossy() -> Recording {
+    let mut snapshot = churning().snapshot;
+    snapshot.window.complete = false;
+    snapshot.lost = BTreeMap::from([
+        ("mapping_records".to_owned(), 1200),
+        ("missed_return".to_owned(), 0),
+        ("of_tomorrow".to_owned(), 3),
+    ]);
+    snapshot.faults = FaultTotals::default();
+    snapshot.overhead = None;
+    snapshot.tracer.probes[2] = ProbeStatus {
+        signal: "faults".to_owned(),
+        backend: None,
+        status: "failed".to_owned(),
+        reason: Some("the kernel has neither handle_mm_fault\nnor the tracepoint".to_owned()),
+    };
+    snapshot.target.comm = "ev\x1b[2Jil\n".to_owned();
+    snapshot.target.cmdline = vec!["/opt/\x1b]0;title\x07".to_owned(), "x".repeat(500)];
+    snapshot.stacks[0].frames[3].symbol = Some("handle\r\x1b[31m".repeat(30));
+    snapshot.stacks[0].frames[4].module = Some("/tmp/名\u{202e}".repeat(60));
+    recording(snapshot)
+}

@@ -1,0 +1,93 @@
+use tracer_common::Loss;
+
+use super::page::{Page, Tone};
+use crate::aggregate::snapshot::{ProbeStatus, Snapshot};
+use crate::humanize::{count, percent, seconds};
+
+/// What is not in the numbers, and what measuring cost.
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
+    let lost: Vec<_> = snapshot.lost.iter().filter(|(_, n)| **n > 0).collect();
+    if !lost.is_empty() {
+        page.heading("what is missing");
+        for (cause, number) in lost {
+            let text = format!("{}: {}", count(*number), explained(cause));
+            page.prose(Tone::Warning, "  ", &text);
+        }
+    }
+    probes(page, &snapshot.tracer.probes);
+    page.heading("tracing");
+    let cost = match &snapshot.overhead {
+        None => "its cost is unknown".to_owned(),
+        Some(overhead) => {
+            let share = overhead.share_of_target.map_or(String::new(), |share| {
+                format!(", {} of the target's CPU time", percent(share))
+            });
+            format!("cost {}{share}", seconds(overhead.seconds))
+        }
+    };
+    let tracer = &snapshot.tracer;
+    let by = format!(
+        "{cost} (alloctrace {} on Linux {})",
+        tracer.version, tracer.kernel
+    );
+    page.prose(Tone::Plain, "  ", &by);
+}
+
+fn probes(page: &mut Page, probes: &[ProbeStatus]) {
+    if probes.iter().all(|probe| probe.status == "attached") {
+        return;
+    }
+    page.heading("probes");
+    for probe in probes {
+        let attached = probe.status == "attached";
+        let mut text = match &probe.backend {
+            Some(backend) => format!("{} ({backend})", probe.status),
+            None => probe.status.clone(),
+        };
+        if let Some(reason) = &probe.reason {
+            text.push_str(&format!(": {reason}"));
+        }
+        let tone = if attached { Tone::Plain } else { Tone::Warning };
+        let signal: String = probe.signal.chars().take(20).collect();
+        page.prose(tone, &format!("  {signal:<10} "), &text);
+    }
+}
+
+fn explained(cause: &str) -> String {
+    let known = Loss::ALL.into_iter().find(|loss| loss.name() == cause);
+    let words = match known {
+        Some(Loss::MappingRecords) => {
+            "mappings' records were dropped, the ring buffer was full; cycles, sizes, lifetimes \
+             and stacks are lower bounds, the counts of calls are exact"
+        }
+        Some(Loss::FaultRecords) => {
+            "fault samples were dropped, the ring buffer was full; shares of faults and their \
+             stacks rest on fewer samples, the counts of faults are exact"
+        }
+        Some(Loss::CpuRecords) => {
+            "CPU samples were dropped, the ring buffer was full; the shares of CPU time rest on \
+             fewer samples"
+        }
+        Some(Loss::LifecycleRecords) => {
+            "forks, execs or exits were not noted, the ring buffer was full; children may be \
+             missing"
+        }
+        Some(Loss::ThreadTable) => {
+            "calls or faults could not be followed, too many threads at once; counts and times \
+             are lower bounds"
+        }
+        Some(Loss::CounterTable) => {
+            "calls were not counted, the table of counters was full; counts and times are lower \
+             bounds"
+        }
+        Some(Loss::ProcessTable) => {
+            "ends or children of processes were not noted, the table was full; faults and CPU \
+             time are lower bounds"
+        }
+        Some(Loss::MissedReturn) => {
+            "calls began and their return was not seen; counts and times are lower bounds"
+        }
+        None => return format!("{cause}; the totals are lower bounds"),
+    };
+    words.to_owned()
+}

@@ -1,0 +1,55 @@
+//! A recording as a person reads it: the verdict first, then its reasons, then every number.
+
+mod errno;
+mod findings;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod mappings;
+mod missing;
+mod page;
+mod stacks;
+mod syscalls;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod verdict;
+
+use crate::sink::Recording;
+use page::Page;
+
+/// How the text is to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// With the terminal's colours.
+    pub colour: bool,
+    /// Columns; fewer than 40 are taken for 40.
+    pub width: usize,
+}
+
+impl Default for Style {
+    /// What fits everywhere.
+    fn default() -> Self {
+        Self {
+            colour: false,
+            width: 80,
+        }
+    }
+}
+
+/// Renders a recording.
+#[must_use]
+pub fn text(recording: &Recording, style: Style) -> String {
+    let mut page = Page::new(style);
+    let snapshot = &recording.snapshot;
+    verdict::write(&mut page, recording);
+    for finding in &recording.findings {
+        findings::write(&mut page, finding, snapshot);
+    }
+    syscalls::write(&mut page, snapshot);
+    usage::write(&mut page, snapshot);
+    mappings::write(&mut page, snapshot);
+    stacks::write(&mut page, snapshot);
+    missing::write(&mut page, snapshot);
+    verdict::next_step(&mut page, recording);
+    page.into_text()
+}

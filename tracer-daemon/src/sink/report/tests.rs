@@ -1,0 +1,124 @@
+use super::fixtures::{churning, healthy, lossy};
+use super::page::{bar, columns};
+use super::*;
+use crate::aggregate::Snapshot;
+
+fn plain(recording: &Recording) -> String {
+    text(recording, Style::default())
+}
+
+fn has(text: &str, phrases: &[&str]) {
+    // Phrases may be broken over lines.
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for phrase in phrases {
+        assert!(flat.contains(phrase), "“{phrase}” is not in\n{text}");
+    }
+}
+
+#[test]
+fn every_line_fits_and_nothing_reaches_the_terminal() {
+    for recording in [
+        churning(),
+        healthy(),
+        lossy(),
+        Recording::new(Snapshot::default(), vec![]),
+    ] {
+        for width in [0, 40, 80, 120] {
+            let style = Style {
+                colour: false,
+                width,
+            };
+            for line in text(&recording, style).lines() {
+                assert!(columns(line) <= width.max(40), "{width}: {line}");
+                assert!(!line.chars().any(char::is_control), "{line:?}");
+                assert!(
+                    !line.contains('\u{202e}') && !line.contains("NaN"),
+                    "{line:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_churning_server_is_explained_from_the_top() {
+    let text = plain(&churning());
+    let first = text.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("mmap-churn: 2,000 short-lived mappings a second"),
+        "{text}"
+    );
+    has(
+        &text,
+        &[
+            "33 % of the target's CPU time",
+            "server (pid 4242), 4 threads, allocator glibc 2.41: /opt/server --port=80",
+            "reuse the buffer in handle_request (server+0x121c)",
+            "glibc.malloc.trim_threshold=17825792",
+            "95 %: ",
+            "should fall from 600 ms to about 400 ms (",
+            "mmap failed: 18 ENOMEM, 2 errno 133",
+            "minor 125,000 (12,500/s), major 0 (0/s); time 1.56 s (from 1,232 samples)",
+            "20,000 × 2052 KiB",
+            "fault 41 % ████████████████▍",
+            "20,000 × mmap, 39.1 GiB, 100 ms",
+            "cost 30.0 ms, 0.5 % of the target's CPU time",
+        ],
+    );
+    assert!(
+        !text.contains("what is missing") && !text.contains("probes"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_healthy_one_hears_what_was_looked_for() {
+    let text = plain(&healthy());
+    has(
+        &text,
+        &[
+            "nothing found: looked for mmap-churn. Memory calls took 2.00 ms, <0.1 % of the",
+            "The time of page faults is unknown.",
+            "major 2 (0.20/s); time unknown",
+            "mappings made and unmade none",
+            "next alloctrace attach --pid PID --duration",
+        ],
+    );
+}
+
+#[test]
+fn what_was_lost_is_told_in_words() {
+    let text = plain(&lossy());
+    has(
+        &text,
+        &[
+            "cost at least 8.3 % of the target's CPU time",
+            "incomplete: totals are lower bounds",
+            "1,200: mappings' records were dropped, the ring buffer was full",
+            "3: of_tomorrow; the totals are lower bounds",
+            "faults failed: the kernel has neither handle_mm_fault\\nnor the tracepoint",
+            "minor unknown, major unknown; time unknown",
+            "its cost is unknown",
+            "ev\\u{1b}[2Jil\\n (pid 4242)",
+        ],
+    );
+    assert!(!text.contains("0: calls began"), "nothing was lost there");
+}
+
+#[test]
+fn colours_only_on_demand() {
+    let style = Style {
+        colour: true,
+        width: 80,
+    };
+    assert!(text(&churning(), style).starts_with("\x1b[1;31mmmap-churn: "));
+    assert!(!plain(&churning()).contains('\x1b'));
+}
+
+#[test]
+fn bars_have_eighths() {
+    assert_eq!(bar(0.5, 4), "██");
+    assert_eq!(bar(0.53, 4), "██▏");
+    assert_eq!(bar(7.0, 4), "████");
+    assert_eq!(bar(f64::NAN, 4), "");
+}
