@@ -76,7 +76,10 @@ fn main() {
         }
     }
     let cpu = cpu_time() - before;
-    println!("cycles {cycles} cpu_ns_per_cycle {:.1}", cpu.as_nanos() as f64 / cycles as f64);
+    println!(
+        "cycles {cycles} cpu_ns_per_cycle {:.1}",
+        cpu.as_nanos() as f64 / cycles as f64
+    );
     if options.wait {
         let _ = std::io::stdin().read(&mut [0; 64]);
     }
@@ -151,7 +154,10 @@ fn touch(block: *mut u8, options: &Options) {
 }
 
 fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is valid for writes.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod census;
+pub mod cli;
 pub mod decode;
 pub mod diagnose;
 pub mod error;

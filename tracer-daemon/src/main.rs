@@ -1,3 +1,7 @@
 //! The `alloctrace` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    alloctrace::cli::main()
+}

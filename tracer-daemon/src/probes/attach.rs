@@ -38,7 +38,10 @@ impl Attached {
         if self.signals.iter().any(|signal| signal.backend.is_some()) {
             return Ok(());
         }
-        let reason = self.signals.first().and_then(|signal| signal.reason.as_deref());
+        let reason = self
+            .signals
+            .first()
+            .and_then(|signal| signal.reason.as_deref());
         Err(Error::NotPermitted(format!(
             "no probe can be attached ({}); see alloctrace doctor",
             reason.unwrap_or("no rung may be used")
@@ -85,6 +88,24 @@ pub fn attach(mut ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> b
     Attached { ebpf, signals }
 }
 
+/// Tries every rung of every signal, one after the other, and leaves none attached. The third
+/// part of a row is the kernel's refusal.
+pub fn survey(
+    mut ebpf: Ebpf,
+    settings: &Settings,
+) -> Vec<(&'static Signal, &'static Rung, Option<String>)> {
+    let btf = Btf::from_sys_fs().ok();
+    let mut rows = Vec::new();
+    for signal in CATALOG {
+        for rung in signal.rungs {
+            let refusal = attach_rung(&mut ebpf, rung, settings, btf.as_ref()).err();
+            rows.push((signal, rung, refusal.map(|error| one_line(&*error))));
+            detach_rung(&mut ebpf, rung.probes);
+        }
+    }
+    rows
+}
+
 /// Tries a signal's rungs from the best down.
 fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf>) -> ProbeStatus {
     let forced = settings.forced.get(signal.name);
@@ -124,15 +145,19 @@ fn attach_rung(
 ) -> Result<(), AttachError> {
     for (at, probe) in rung.probes.iter().enumerate() {
         if let Err(error) = attach_probe(ebpf, probe, settings, btf) {
-            for attached in &rung.probes[..=at] {
-                if let Some(program) = ebpf.program_mut(attached.program) {
-                    unload(program);
-                }
-            }
+            detach_rung(ebpf, &rung.probes[..=at]);
             return Err(error);
         }
     }
     Ok(())
+}
+
+fn detach_rung(ebpf: &mut Ebpf, probes: &[Probe]) {
+    for probe in probes {
+        if let Some(program) = ebpf.program_mut(probe.program) {
+            unload(program);
+        }
+    }
 }
 
 fn attach_probe(

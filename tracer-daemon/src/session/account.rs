@@ -21,13 +21,11 @@ use crate::{
 
 const NS: f64 = 1e9;
 
-/// CPU time of a process in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct CpuTime {
-    /// In user mode.
-    pub user: f64,
-    /// In the kernel.
-    pub system: f64,
+/// CPU time in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuTime {
+    user: f64,
+    system: f64,
 }
 
 /// Everything that the account is made from.
@@ -37,34 +35,47 @@ pub(super) struct Account<'a, N> {
     pub(super) living: &'a HashMap<ProcessId, ProcessStat>,
     pub(super) traced: &'a Traced,
     pub(super) window: Duration,
-    pub(super) cpu_of_child: Option<CpuTime>,
     pub(super) undecodable: u64,
     pub(super) run_seconds: Option<f64>,
 }
 
 impl<N: KernelNames> Account<'_, N> {
     pub(super) fn snapshot(&self, signals: &[ProbeStatus]) -> Snapshot {
-        let attached =
-            |name: &str| signals.iter().any(|row| row.signal == name && row.backend.is_some());
+        let attached = |name: &str| {
+            signals
+                .iter()
+                .any(|row| row.signal == name && row.backend.is_some())
+        };
         let cpu = self.cpu();
-        let cpu_seconds = cpu.user_seconds.zip(cpu.system_seconds).map(|(user, system)| user + system);
+        let cpu_seconds = cpu
+            .user_seconds
+            .zip(cpu.system_seconds)
+            .map(|(user, system)| user + system);
         let lost = self.lost();
         let state = self.state;
         Snapshot {
             target: self.traced.info.clone(),
-            window: Window { seconds: self.window.as_secs_f64(), complete: lost.is_empty() },
+            window: Window {
+                seconds: self.window.as_secs_f64(),
+                complete: lost.is_empty(),
+            },
             syscalls: Syscall::ALL
                 .into_iter()
                 .filter(|syscall| attached(syscall.name()))
                 .map(|syscall| (syscall.name().to_owned(), self.syscall(syscall)))
                 .collect(),
             faults: self.faults(cpu_seconds),
-            mappings: (attached("mmap") && attached("munmap"))
-                .then(|| state.cycles.snapshot(state.fault_weight, state.fault_samples)),
+            mappings: (attached("mmap") && attached("munmap")).then(|| {
+                state
+                    .cycles
+                    .snapshot(state.fault_weight, state.fault_samples)
+            }),
             cpu_samples: state.cpu.shares(),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
-                share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),
+                share_of_target: cpu_seconds
+                    .filter(|cpu| *cpu > 0.0)
+                    .map(|cpu| seconds / cpu),
             }),
             cpu,
             lost,
@@ -75,7 +86,12 @@ impl<N: KernelNames> Account<'_, N> {
     fn syscall(&self, syscall: Syscall) -> SyscallTotals {
         let mut totals = SyscallTotals::default();
         let number = syscall as u32;
-        for (_, counter) in self.counters.syscalls.iter().filter(|(key, _)| key.syscall == number) {
+        for (_, counter) in self
+            .counters
+            .syscalls
+            .iter()
+            .filter(|(key, _)| key.syscall == number)
+        {
             totals.calls += counter.calls;
             totals.failures += counter.failures;
             totals.bytes += counter.bytes;
@@ -84,7 +100,12 @@ impl<N: KernelNames> Account<'_, N> {
                 *sum += count;
             }
         }
-        for (key, count) in self.counters.errnos.iter().filter(|(key, _)| key.syscall == number) {
+        for (key, count) in self
+            .counters
+            .errnos
+            .iter()
+            .filter(|(key, _)| key.syscall == number)
+        {
             *totals.errnos.entry(key.errno).or_default() += count;
         }
         totals
@@ -93,19 +114,33 @@ impl<N: KernelNames> Account<'_, N> {
     /// Every process of the window: those that live, and those that left something behind.
     fn processes(&self) -> HashSet<ProcessId> {
         let counters = self.counters;
-        let mut all: HashSet<_> = self.living.keys().chain(counters.exits.keys()).copied().collect();
+        let mut all: HashSet<_> = self
+            .living
+            .keys()
+            .chain(counters.exits.keys())
+            .copied()
+            .collect();
         all.insert(self.traced.process);
         all
     }
 
     fn faults(&self, cpu_seconds: Option<f64>) -> FaultTotals {
-        let each: Option<Vec<(u64, u64)>> =
-            self.processes().into_iter().map(|process| self.faults_of(process)).collect();
-        let sum = |part: fn(&(u64, u64)) -> u64| each.as_ref().map(|all| all.iter().map(part).sum());
+        let each: Option<Vec<(u64, u64)>> = self
+            .processes()
+            .into_iter()
+            .map(|process| self.faults_of(process))
+            .collect();
+        let sum =
+            |part: fn(&(u64, u64)) -> u64| each.as_ref().map(|all| all.iter().map(part).sum());
         let (minor, major) = (sum(|faults| faults.0), sum(|faults| faults.1));
         let total: u64 = minor.unwrap_or(0) + major.unwrap_or(0);
         let (seconds, samples) = self.fault_seconds(total, cpu_seconds);
-        FaultTotals { minor, major, seconds, samples }
+        FaultTotals {
+            minor,
+            major,
+            seconds,
+            samples,
+        }
     }
 
     /// Minor and major faults of a process within the window.
@@ -122,7 +157,10 @@ impl<N: KernelNames> Account<'_, N> {
             // Born within the window.
             _ => (0, 0),
         };
-        Some((minor.saturating_sub(minor_before), major.saturating_sub(major_before)))
+        Some((
+            minor.saturating_sub(minor_before),
+            major.saturating_sub(major_before),
+        ))
     }
 
     /// Minor and major faults of a process since it was forked.
@@ -145,23 +183,30 @@ impl<N: KernelNames> Account<'_, N> {
     /// exit, their mean counts for all; else the clock's samples tell the share of the CPU time.
     fn fault_seconds(&self, faults: u64, cpu_seconds: Option<f64>) -> (Option<f64>, u64) {
         let times = self.counters.fault_times.values();
-        let (samples, ns) =
-            times.fold((0, 0), |sum, time| (sum.0 + time.samples, sum.1 + time.duration_ns));
+        let (samples, ns) = times.fold((0, 0), |sum, time| {
+            (sum.0 + time.samples, sum.1 + time.duration_ns)
+        });
         if samples > 0 {
-            return (Some(ns as f64 / samples as f64 * faults as f64 / NS), samples);
+            return (
+                Some(ns as f64 / samples as f64 * faults as f64 / NS),
+                samples,
+            );
         }
         let (inside, all) = (self.state.cpu.in_faults(), self.state.cpu.total());
         let share = (all > 0).then(|| inside as f64 / all as f64);
-        (share.zip(cpu_seconds).map(|(share, cpu)| share * cpu), inside)
+        (
+            share.zip(cpu_seconds).map(|(share, cpu)| share * cpu),
+            inside,
+        )
     }
 
     fn cpu(&self) -> Cpu {
         let (first, last) = (&self.traced.first, &self.traced.last);
         let seconds = |from: u64, to: u64| to.saturating_sub(from) as f64 * TICK_NS as f64 / NS;
-        let own = self.cpu_of_child.unwrap_or(CpuTime {
+        let own = CpuTime {
             user: seconds(first.user_ticks, last.user_ticks),
             system: seconds(first.system_ticks, last.system_ticks),
-        });
+        };
         let others = self.cpu_of_others();
         let switches = self.traced.first_switches.zip(self.traced.last_switches);
         Cpu {
@@ -177,8 +222,17 @@ impl<N: KernelNames> Account<'_, N> {
     /// CPU time of the followed children.
     fn cpu_of_others(&self) -> CpuTime {
         let mut sum = CpuTime::default();
-        for process in self.processes().into_iter().filter(|one| *one != self.traced.process) {
-            if let Some(exits) = self.counters.exits.get(&process).filter(|one| one.dead != 0) {
+        for process in self
+            .processes()
+            .into_iter()
+            .filter(|one| *one != self.traced.process)
+        {
+            if let Some(exits) = self
+                .counters
+                .exits
+                .get(&process)
+                .filter(|one| one.dead != 0)
+            {
                 sum.user += exits.user_ns as f64 / NS;
                 sum.system += exits.system_ns as f64 / NS;
             } else if let Some(stat) = self.living.get(&process) {
@@ -190,7 +244,11 @@ impl<N: KernelNames> Account<'_, N> {
     }
 
     fn lost(&self) -> BTreeMap<String, u64> {
-        let kernel = self.counters.lost.iter().map(|(cause, count)| (cause.name(), *count));
+        let kernel = self
+            .counters
+            .lost
+            .iter()
+            .map(|(cause, count)| (cause.name(), *count));
         let own = [
             ("undecodable_records", self.undecodable),
             ("stack_table", self.state.stacks.dropped()),

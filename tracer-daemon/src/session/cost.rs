@@ -13,7 +13,7 @@ const MEASURED: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(900);
 
 /// Measures the programs' running time in short stretches.
-pub struct CostMeter {
+pub(super) struct CostMeter {
     stretch: Option<Stretch>,
     resume_at: Instant,
     run_time: Duration,
@@ -29,7 +29,7 @@ struct Stretch {
 impl CostMeter {
     /// Begins with a stretch at the next tick.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             stretch: None,
             resume_at: now,
@@ -39,7 +39,7 @@ impl CostMeter {
     }
 
     /// Begins or ends a stretch when it is time.
-    pub fn tick(&mut self, ebpf: &Ebpf, now: Instant) {
+    pub(super) fn tick(&mut self, ebpf: &Ebpf, now: Instant) {
         match &self.stretch {
             Some(stretch) if now >= stretch.since + MEASURED => self.end(ebpf, now),
             None if now >= self.resume_at => self.begin(ebpf, now),
@@ -49,14 +49,14 @@ impl CostMeter {
 
     /// The programs' running time in a window of this length; nothing if none was measured.
     #[must_use]
-    pub fn scaled_to(&self, window: Duration) -> Option<f64> {
+    pub(super) fn scaled_to(&self, window: Duration) -> Option<f64> {
         (!self.measured.is_zero())
             .then(|| self.run_time.as_secs_f64() / self.measured.as_secs_f64())
             .map(|share| share * window.as_secs_f64())
     }
 
     /// Ends a stretch under way, so that a short window has at least that one.
-    pub fn end(&mut self, ebpf: &Ebpf, now: Instant) {
+    pub(super) fn end(&mut self, ebpf: &Ebpf, now: Instant) {
         if let Some(stretch) = self.stretch.take() {
             self.run_time += run_time(ebpf).saturating_sub(stretch.run_time);
             self.measured += now - stretch.since;

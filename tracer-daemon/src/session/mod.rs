@@ -17,7 +17,6 @@ use aya_log::EbpfLogger;
 use log::Log;
 use tracer_common::{ProcessId, Target};
 
-pub use account::CpuTime;
 use cost::CostMeter;
 use naming::Naming;
 pub use options::Options;
@@ -84,12 +83,16 @@ impl Session {
             log::warn!("{missing}");
         }
         let settings = options.settings(Settings::targets(resolved.layout));
-        let mut ebpf = load(&settings)
-            .map_err(|error| Error::NotPermitted(format!("the kernel refuses the maps: {error}")))?;
+        let mut ebpf = load(&settings).map_err(|error| {
+            Error::NotPermitted(format!("the kernel refuses the maps: {error}"))
+        })?;
         let refused = |error| Error::Usage(format!("the kernel programs are not whole: {error}"));
         let maps = KernelMaps::take(&mut ebpf).map_err(refused)?;
         let ring = Ring::take(&mut ebpf).map_err(refused)?;
-        let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
+        let logger = options
+            .verbose
+            .then(|| EbpfLogger::init(&mut ebpf).ok())
+            .flatten();
         let attached = attach(ebpf, &settings, |_| true);
         attached.check()?;
         let kernel_names = KernelSymbols::read(Path::new("/")).unwrap_or_default();
@@ -110,10 +113,14 @@ impl Session {
 
     /// Signals that could not be attached, as `signal: reason`.
     pub fn failures(&self) -> impl Iterator<Item = String> {
-        self.attached.signals.iter().filter(|signal| signal.backend.is_none()).map(|signal| {
-            let reason = signal.reason.as_deref().unwrap_or("no rung may be used");
-            format!("{} is not measured: {reason}", signal.signal)
-        })
+        self.attached
+            .signals
+            .iter()
+            .filter(|signal| signal.backend.is_none())
+            .map(|signal| {
+                let reason = signal.reason.as_deref().unwrap_or("no rung may be used");
+                format!("{} is not measured: {reason}", signal.signal)
+            })
     }
 
     /// Begins to count a process.
@@ -122,7 +129,10 @@ impl Session {
     /// When it has ended, or its pid belongs to another process by now.
     pub fn trace(&mut self, found: &ProcessStat, flags: u64) -> Result<(), Error> {
         let pid = found.pid;
-        let target = Target { start_ticks: found.start_ticks, flags };
+        let target = Target {
+            start_ticks: found.start_ticks,
+            flags,
+        };
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
@@ -157,7 +167,10 @@ impl Session {
             pid: stat.pid,
             start_time: Some(stat.start_ticks as f64 * tracer_common::TICK_NS as f64 / 1e9),
             comm: stat.comm.clone(),
-            exe: self.root.exe(stat.pid).map(|path| path.to_string_lossy().into_owned()),
+            exe: self
+                .root
+                .exe(stat.pid)
+                .map(|path| path.to_string_lossy().into_owned()),
             cmdline: self.root.cmdline(stat.pid),
             threads: Some(stat.threads),
             allocator: None,
@@ -177,14 +190,17 @@ impl Session {
 
     /// Reads what `/proc` says of the process while it is there.
     fn look(&mut self) {
-        let Some(traced) = &mut self.traced else { return };
-        let Ok(stat) = self.root.stat(traced.process.pid) else { return };
+        let Some(traced) = &mut self.traced else {
+            return;
+        };
+        let Ok(stat) = self.root.stat(traced.process.pid) else {
+            return;
+        };
         if stat.start_ticks != traced.process.start_ticks {
             return;
         }
         if stat.state != 'Z' {
-            traced.last_switches =
-                self.root.switches(stat.pid).ok().or(traced.last_switches);
+            traced.last_switches = self.root.switches(stat.pid).ok().or(traced.last_switches);
             traced.info.threads = Some(stat.threads);
         }
         traced.last = stat;
@@ -192,7 +208,9 @@ impl Session {
 
     /// What the process is called now: `run` knows only after its exec.
     pub fn refresh_target(&mut self) {
-        let Some(pid) = self.traced.as_ref().map(|traced| traced.process.pid) else { return };
+        let Some(pid) = self.traced.as_ref().map(|traced| traced.process.pid) else {
+            return;
+        };
         if let Ok(stat) = self.root.stat(pid) {
             let info = self.target_info(&stat);
             if let Some(traced) = &mut self.traced {
@@ -243,14 +261,15 @@ impl Session {
     ///
     /// # Errors
     /// When the kernel refuses to hand its counters out.
-    pub fn finish(mut self, cpu_of_child: Option<CpuTime>) -> Result<Snapshot, Error> {
+    pub fn finish(mut self) -> Result<Snapshot, Error> {
         let unreadable = |error| Error::Lost(format!("cannot read the counters: {error}"));
         let living = self.living(self.maps.targets().map_err(unreadable)?);
         let counters = self.maps.read().map_err(unreadable)?;
         self.drain();
         self.naming.locate(self.state.stacks.take_unnamed());
         if let Some(mut file) = self.dump.take() {
-            file.flush().map_err(|error| Error::Usage(format!("cannot write the dump: {error}")))?;
+            file.flush()
+                .map_err(|error| Error::Usage(format!("cannot write the dump: {error}")))?;
         }
         let traced = self.traced.take().ok_or_else(|| {
             Error::NoSuchProcess("nothing was measured: no process was traced".to_owned())
@@ -262,7 +281,6 @@ impl Session {
             living: &living,
             traced: &traced,
             window,
-            cpu_of_child,
             undecodable: self.undecodable,
             run_seconds: self.cost.scaled_to(window),
         };
@@ -287,14 +305,19 @@ impl Session {
     /// How long ago counting began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.traced.as_ref().map_or(Duration::ZERO, |traced| traced.since.elapsed())
+        self.traced
+            .as_ref()
+            .map_or(Duration::ZERO, |traced| traced.since.elapsed())
     }
 }
 
 fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
     Tracer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kernel: rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned(),
         probes,
     }
 }

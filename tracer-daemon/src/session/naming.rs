@@ -21,7 +21,7 @@ const NS: f64 = 1e9;
 type Program = (ProcessId, u32);
 
 /// Where addresses lie, by process and program.
-pub struct Naming {
+pub(super) struct Naming {
     root: ProcRoot,
     modules: HashMap<Program, Modules>,
     locations: HashMap<(Program, u64), Location>,
@@ -29,33 +29,43 @@ pub struct Naming {
 
 impl Naming {
     /// Nothing known yet.
-    pub fn new(root: ProcRoot) -> Self {
-        Self { root, modules: HashMap::new(), locations: HashMap::new() }
+    pub(super) fn new(root: ProcRoot) -> Self {
+        Self {
+            root,
+            modules: HashMap::new(),
+            locations: HashMap::new(),
+        }
     }
 
     /// Reads what a process has mapped.
-    pub fn know(&mut self, process: ProcessId, program: u32) {
+    pub(super) fn know(&mut self, process: ProcessId, program: u32) {
         // The pid may have another owner by now, whose files would give wrong names.
-        let same = self.root.stat(process.pid).is_ok_and(|stat| {
-            process.start_ticks == 0 || stat.start_ticks == process.start_ticks
-        });
+        let same = self
+            .root
+            .stat(process.pid)
+            .is_ok_and(|stat| process.start_ticks == 0 || stat.start_ticks == process.start_ticks);
         if same && let Ok(modules) = Modules::read(&self.root, process.pid) {
             self.modules.insert((process, program), modules);
         }
     }
 
     /// Finds out where new addresses lie.
-    pub fn locate(&mut self, unnamed: Vec<(ProcessId, u32, Vec<u64>)>) {
+    pub(super) fn locate(&mut self, unnamed: Vec<(ProcessId, u32, Vec<u64>)>) {
         let mut reread = HashMap::new();
         for (process, program, addresses) in unnamed {
             let owner = (process, program);
             // The stack's innermost address must lie somewhere, the others may be garbage.
             let first = addresses.first().copied().unwrap_or(0);
-            let known = self.modules.get(&owner).is_some_and(|modules| modules.is_executable(first));
+            let known = self
+                .modules
+                .get(&owner)
+                .is_some_and(|modules| modules.is_executable(first));
             if !known && reread.insert(owner, ()).is_none() {
                 self.know(process, program);
             }
-            let Some(modules) = self.modules.get(&owner) else { continue };
+            let Some(modules) = self.modules.get(&owner) else {
+                continue;
+            };
             for address in addresses {
                 if let Some(location) = modules.locate(address) {
                     self.locations.insert((owner, address), location);
@@ -65,7 +75,7 @@ impl Naming {
     }
 
     /// The heaviest stacks with names.
-    pub fn name(&self, stacks: &Stacks) -> Vec<StackTotals> {
+    pub(super) fn name(&self, stacks: &Stacks) -> Vec<StackTotals> {
         let mut symbolizer = Symbolizer::new();
         stacks
             .heaviest(NAMED_STACKS)

@@ -29,9 +29,14 @@ impl Options {
     }
 
     pub(super) fn create_dump(&self) -> Result<Option<BufWriter<File>>, Error> {
-        let Some(path) = &self.dump else { return Ok(None) };
+        let Some(path) = &self.dump else {
+            return Ok(None);
+        };
         let file = File::create(path).map_err(|error| {
-            Error::Usage(format!("cannot write {}: {error}; choose another file", path.display()))
+            Error::Usage(format!(
+                "cannot write {}: {error}; choose another file",
+                path.display()
+            ))
         })?;
         Ok(Some(BufWriter::new(file)))
     }

@@ -30,6 +30,22 @@ pub struct Recording {
     pub findings: Vec<Finding>,
 }
 
+/// Whether a recording could be saved at `path`, as far as that can be told beforehand.
+///
+/// # Errors
+/// As [`Recording::save`] would give.
+pub fn check_writable(path: &std::path::Path) -> Result<(), RecordingError> {
+    use rustix::fs::{Access, access};
+    let place = if path.exists() {
+        path
+    } else {
+        path.parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(".".as_ref())
+    };
+    access(place, Access::WRITE_OK).map_err(|cause| RecordingError::write(path, &cause.into()))
+}
+
 impl Recording {
     /// A recording of this version.
     #[must_use]

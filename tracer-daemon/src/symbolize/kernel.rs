@@ -4,6 +4,8 @@ use std::{
     path::Path,
 };
 
+use crate::aggregate::cpu::KernelNames;
+
 /// No function of the kernel is longer: an address further on belongs to none that is listed.
 const LONGEST_FUNCTION: u64 = 1 << 20;
 
@@ -73,6 +75,12 @@ fn function(line: &[u8]) -> Option<(u64, &str)> {
     let is_code = matches!(words.next()?, "t" | "T" | "w" | "W");
     let name = words.next()?;
     (is_code && address != 0).then_some((address, name))
+}
+
+impl KernelNames for KernelSymbols {
+    fn name(&self, address: u64) -> Option<&str> {
+        self.name(address)
+    }
 }
 
 #[cfg(test)]

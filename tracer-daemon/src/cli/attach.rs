@@ -1,0 +1,112 @@
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{
+    runtime, say,
+    tracing::Tracing,
+    watch::{Limits, watch},
+};
+use crate::{
+    census::{CensusError, ProcRoot, ProcessStat},
+    error::Error,
+    session::Session,
+};
+
+/// Trace a running process until it ends, the time is up or Ctrl-C; then report
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    alloctrace attach --pid 1234 --duration 30s\n  \
+    alloctrace attach --pid $(pidof redis-server) --output before.json")]
+pub(super) struct Attach {
+    /// The process
+    #[arg(long, short)]
+    pid: u32,
+    /// For how long: 30s, 500ms, 5m, 1h
+    #[arg(long, short, value_parser = super::attach::duration)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    tracing: Tracing,
+}
+
+impl Attach {
+    pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
+        let outcome = self.tracing.outcome()?;
+        let options = self.tracing.options(verbose)?;
+        let found = find(self.pid)?;
+        let process = Pid::from_raw(self.pid.cast_signed())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+            .ok_or_else(|| gone(self.pid))?;
+        let mut session = Session::start(&options)?;
+        session.failures().for_each(|line| say(&line));
+        session.trace(&found, self.tracing.flags())?;
+        say(&format!(
+            "tracing {} (pid {}); Ctrl-C ends and reports",
+            found.comm, self.pid
+        ));
+        let runtime = runtime()?;
+        runtime.block_on(async {
+            let limits = Limits {
+                process,
+                duration: self.duration,
+                interrupts_for_process: 0,
+            };
+            watch(&mut session, limits).await?;
+            session.stop();
+            let status = outcome.deliver(session.finish()?)?;
+            Ok(ExitCode::from(status))
+        })
+    }
+}
+
+fn find(pid: u32) -> Result<ProcessStat, Error> {
+    match ProcRoot::default().stat(pid) {
+        Ok(stat) if stat.state == 'Z' => Err(Error::NoSuchProcess(format!(
+            "process {pid} has ended and waits for its parent; nothing is left to trace"
+        ))),
+        Ok(stat) => Ok(stat),
+        Err(CensusError::NoSuchProcess(_)) => Err(gone(pid)),
+        Err(error) => Err(Error::NotPermitted(error.to_string())),
+    }
+}
+
+fn gone(pid: u32) -> Error {
+    Error::NoSuchProcess(format!(
+        "no process {pid}; find its number with pidof or ps"
+    ))
+}
+
+/// A number with `ms`, `s`, `m` or `h` behind it; seconds without.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        unit => return Err(format!("{unit} is no unit; use ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("2", 2000),
+            ("1.5m", 90_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1s", "5 parsecs", "1e400s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The command line: what is typed becomes options, what goes wrong one line and a status.
+
+mod attach;
+mod doctor;
+mod outcome;
+mod report;
+mod run;
+mod tracing;
+mod watch;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{error::Error, humanize::escaped};
+
+#[derive(Parser)]
+#[command(name = "alloctrace", version, about, max_term_width = 80)]
+/// Why does a process spend its time getting and giving back memory?
+///
+/// alloctrace counts a process's memory calls and page faults exactly, names the stacks behind
+/// them, and says what to change and what that will save.
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Show progress and the kernel programs' own diagnostics
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Trace a running process, then report
+    Attach(attach::Attach),
+    /// Trace a command from its first instruction, then report
+    Run(run::Run),
+    /// Render a recording
+    Report(report::Report),
+    /// Show what this kernel allows, and how each signal is measured
+    Doctor(doctor::Doctor),
+}
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if cli.verbose {
+        log::LevelFilter::Debug
+    } else {
+        log::LevelFilter::Warn
+    };
+    env_logger::Builder::new()
+        .filter_module("alloctrace", level)
+        .filter_module("tracer_ebpf", level)
+        .format(|out, record| {
+            use std::io::Write;
+            writeln!(out, "alloctrace: {}", escaped(&record.args().to_string()))
+        })
+        .init();
+    let done = match &cli.command {
+        Command::Attach(command) => command.execute(cli.verbose),
+        Command::Run(command) => command.execute(cli.verbose),
+        Command::Report(command) => command.execute(),
+        Command::Doctor(command) => command.execute(),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+/// A line for people, on stderr.
+fn say(line: &str) {
+    eprintln!("alloctrace: {}", escaped(line));
+}
+
+/// A single-threaded runtime: the work is waiting, and what has to be quick is the kernel's part.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Usage(format!("cannot wait for events: {error}")))
+}
+
+/// Whether stdout is a terminal that wants colours.
+fn colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

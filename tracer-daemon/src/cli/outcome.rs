@@ -1,0 +1,74 @@
+//! What becomes of a snapshot: findings, a file, something to read, a status.
+
+use std::{io::Write, path::PathBuf};
+
+use super::{colours, say, tracing::Format};
+use crate::{
+    aggregate::Snapshot,
+    diagnose::{self, Severity},
+    error::Error,
+    sink::{
+        Recording,
+        report::{self, Style},
+    },
+};
+
+/// What the user wants of the result.
+pub(super) struct Outcome {
+    pub(super) output: Option<PathBuf>,
+    pub(super) format: Format,
+    pub(super) strict: bool,
+    pub(super) fail_on: Option<Severity>,
+}
+
+impl Outcome {
+    /// Prints, saves and judges. Whatever fails, what was measured is printed first.
+    pub(super) fn deliver(&self, snapshot: Snapshot) -> Result<u8, Error> {
+        let findings = diagnose::all(&snapshot);
+        let recording = Recording::new(snapshot, findings);
+        print(&recording, self.format)?;
+        if let Some(path) = &self.output {
+            recording
+                .save(path)
+                .map_err(|error| Error::Usage(error.to_string()))?;
+            say(&format!("recording saved in {}", path.display()));
+        }
+        let lost = &recording.snapshot.lost;
+        if self.strict && !lost.is_empty() {
+            let causes: Vec<_> = lost
+                .iter()
+                .map(|(cause, count)| format!("{cause} {count}"))
+                .collect();
+            return Err(Error::Lost(format!(
+                "something was lost: {}",
+                causes.join(", ")
+            )));
+        }
+        let failed = self
+            .fail_on
+            .is_some_and(|limit| recording.findings.iter().any(|one| one.severity >= limit));
+        Ok(u8::from(failed))
+    }
+}
+
+/// Prints a recording on stdout. A reader that has seen enough is no error.
+pub(super) fn print(recording: &Recording, format: Format) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    let printed = match format {
+        Format::Text => {
+            let style = Style {
+                colour: colours(),
+                ..Style::default()
+            };
+            out.write_all(report::text(recording, style).as_bytes())
+                .and_then(|()| out.flush())
+        }
+        Format::Json => recording.write_to(&mut out),
+    };
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Usage(format!(
+            "cannot print the report: {error}; save it with --output"
+        ))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Waiting while a session measures.
+
+use std::{io::IsTerminal, os::fd::OwnedFd, time::Duration};
+
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use crate::{error::Error, session::Session};
+
+/// Often enough that the ring buffer has room for what comes between.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Status of a command that Ctrl-C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+/// What ends a window.
+pub(super) struct Limits {
+    /// Becomes readable when the process has ended.
+    pub(super) process: OwnedFd,
+    /// The longest window.
+    pub(super) duration: Option<Duration>,
+    /// Interrupts that the process gets as well, and that are left to it.
+    pub(super) interrupts_for_process: u32,
+}
+
+/// Measures until the process has ended, the time is up, or somebody has had enough.
+pub(super) async fn watch(session: &mut Session, limits: Limits) -> Result<(), Error> {
+    let unwatchable = |error| Error::Usage(format!("cannot watch the process: {error}"));
+    let process = AsyncFd::new(limits.process).map_err(unwatchable)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unwatchable)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unwatchable)?;
+    let mut left = limits.interrupts_for_process;
+    let deadline = limits.duration.map(|duration| Instant::now() + duration);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut progress = Progress::new();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                session.tick();
+                progress.show(session);
+            }
+            _ = process.readable() => break,
+            () = until(deadline) => break,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => match left.checked_sub(1) {
+                Some(fewer) => left = fewer,
+                None => break,
+            },
+        }
+    }
+    progress.clear();
+    tokio::spawn(give_up(interrupt));
+    Ok(())
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A Ctrl-C while the report is made. The kernel detaches the probes of a process that ends.
+async fn give_up(mut interrupt: Signal) {
+    interrupt.recv().await;
+    super::say("interrupted again: no report");
+    std::process::exit(INTERRUPTED);
+}
+
+/// The seconds so far, where somebody is looking.
+struct Progress {
+    wanted: bool,
+    shown: Option<u64>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            wanted: std::io::stderr().is_terminal(),
+            shown: None,
+        }
+    }
+
+    fn show(&mut self, session: &Session) {
+        let seconds = session.elapsed().as_secs();
+        if self.wanted && self.shown != Some(seconds) {
+            eprint!("\r{seconds} s traced ");
+            self.shown = Some(seconds);
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
