@@ -5,6 +5,7 @@
 //! and a mapped file named `/SYSV` makes them panic.
 
 mod cgroup_names;
+mod cpu_clock;
 mod group;
 mod maps;
 mod process;
@@ -16,6 +17,7 @@ mod threads;
 mod fake;
 
 pub use cgroup_names::CgroupNames;
+pub use cpu_clock::cpu_clock_ns;
 pub use group::group_name;
 pub use maps::Area;
 pub use root::{CensusError, ProcRoot};

@@ -1,7 +1,7 @@
 //! The only place that knows blazesym.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,6 +18,10 @@ use super::{Location, symbolizer::Name};
 
 /// Files that are kept open and indexed at the most.
 const FILE_LIMIT: usize = 256;
+
+/// One unit of debug information may be beyond the parser and the others not; after so many
+/// failures a file's symbol table has to do.
+const DEBUG_FAILURE_LIMIT: u32 = 16;
 
 /// A file that can be opened, and which one it is.
 #[derive(Clone, Debug)]
@@ -48,12 +52,14 @@ impl std::hash::Hash for ElfFile {
 impl ElfFile {
     /// The file of a location as its process sees it, or once that has ended as we do.
     pub(crate) fn find(location: &Location) -> Option<Self> {
-        let direct = (!location.deleted && location.module.is_absolute())
-            .then(|| Arc::clone(&location.module));
-        [location.source.clone(), direct]
-            .into_iter()
-            .flatten()
-            .find_map(Self::open)
+        if let Some(file) = location.source.clone().and_then(Self::open) {
+            return Some(file);
+        }
+        if location.deleted || !location.module.is_absolute() {
+            return None;
+        }
+        // The process may have lived in a container, with another file of this name.
+        Self::open(Arc::clone(&location.module)).filter(|file| file.identity.1 == location.inode)
     }
 
     fn open(path: Arc<Path>) -> Option<Self> {
@@ -77,8 +83,8 @@ impl ElfFile {
 pub(crate) struct ElfNames {
     blazesym: Blazesym,
     known: HashSet<ElfFile>,
-    /// Their debug information, or all of it, is broken.
-    without_debug: HashSet<ElfFile>,
+    /// How often their debug information could not be read.
+    debug_failures: HashMap<ElfFile, u32>,
 }
 
 impl Default for ElfNames {
@@ -86,7 +92,7 @@ impl Default for ElfNames {
         Self {
             blazesym: Blazesym::new(),
             known: HashSet::new(),
-            without_debug: HashSet::new(),
+            debug_failures: HashMap::new(),
         }
     }
 }
@@ -98,17 +104,18 @@ impl ElfNames {
             *self = Self::default();
         }
         self.known.insert(file.clone());
-        if !self.without_debug.contains(file) {
+        let failures = self.debug_failures.get(file).copied().unwrap_or(0);
+        if failures < DEBUG_FAILURE_LIMIT {
             match self.look_up(file, offset, true) {
                 Ok(names) => return names,
                 Err(why) => {
-                    log::debug!("{}: {why}; using its symbols only", file.path.display());
-                    self.without_debug.insert(file.clone());
+                    log::debug!("{}, {offset:#x}: {why}", file.path.display());
+                    self.debug_failures.insert(file.clone(), failures + 1);
                 }
             }
         }
         self.look_up(file, offset, false).unwrap_or_else(|why| {
-            log::debug!("{}: {why}", file.path.display());
+            log::debug!("{}, {offset:#x}: {why}", file.path.display());
             None
         })
     }

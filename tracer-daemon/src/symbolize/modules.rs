@@ -17,6 +17,8 @@ pub struct Location {
     pub(crate) source: Option<Arc<Path>>,
     /// The file had been removed or replaced: what `module` names now is another one.
     pub(crate) deleted: bool,
+    /// Its inode number, to be compared before a file of that name is taken for it.
+    pub(crate) inode: u64,
 }
 
 /// The executable mappings of a process at one moment.
@@ -47,28 +49,21 @@ impl Modules {
     /// The same from mappings that have been read already, in ascending order.
     #[must_use]
     pub fn from_areas(proc_root: &ProcRoot, pid: u32, areas: &[Area]) -> Self {
-        let mut names: HashMap<&Path, (Arc<Path>, Option<Arc<Path>>)> = HashMap::new();
+        let mut files = HashMap::new();
         let mappings = areas
             .iter()
             .filter(|area| area.executable)
-            .map(|area| {
-                let location = area.path.as_deref().map(|path| {
-                    let (module, source) = names
-                        .entry(path)
-                        .or_insert_with(|| (path.into(), source(proc_root, pid, area)))
-                        .clone();
-                    Location {
-                        module,
+            .map(|area| Mapping {
+                start: area.start,
+                end: area.end,
+                location: files
+                    .entry((&area.path, area.inode, area.deleted))
+                    .or_insert_with(|| file(proc_root, pid, area))
+                    .clone()
+                    .map(|file| Location {
                         file_offset: area.offset,
-                        source,
-                        deleted: area.deleted,
-                    }
-                });
-                Mapping {
-                    start: area.start,
-                    end: area.end,
-                    location,
-                }
+                        ..file
+                    }),
             })
             .collect();
         Self { mappings }
@@ -96,16 +91,27 @@ impl Modules {
     }
 }
 
+/// The beginning of the file that an area shows.
+fn file(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Location> {
+    let path = area.path.as_deref()?;
+    Some(Location {
+        module: path.into(),
+        file_offset: 0,
+        source: source(proc_root, pid, area, path).map(Arc::from),
+        deleted: area.deleted,
+        inode: area.inode,
+    })
+}
+
 /// A path that leads to the very file, in its own mount namespace. For one that has been removed
 /// only `map_files` does, which wants `CAP_CHECKPOINT_RESTORE`.
-fn source(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Arc<Path>> {
-    let path: PathBuf = if area.deleted {
-        proc_root.file(pid, &format!("map_files/{:x}-{:x}", area.start, area.end))
-    } else {
-        let inside = area.path.as_deref()?.strip_prefix("/").ok()?;
-        proc_root.file(pid, "root").join(inside)
-    };
-    Some(path.into())
+fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<PathBuf> {
+    if area.deleted {
+        let name = format!("map_files/{:x}-{:x}", area.start, area.end);
+        return Some(proc_root.file(pid, &name));
+    }
+    let inside = path.strip_prefix("/").ok()?;
+    Some(proc_root.file(pid, "root").join(inside))
 }
 
 #[cfg(test)]
@@ -156,13 +162,22 @@ ffffffffffffe000-fffffffffffff000 r-xp fffffffffffff000 00:00 0 [vdso]
             assert_eq!(modules.is_executable(address), executable, "{address:x}");
         }
         assert_eq!(modules.locate(0x5000), None);
-        // An offset past the end of the address space.
-        assert_eq!(
-            modules.locate(0xffff_ffff_ffff_efff),
-            Some(modules.locate(0xffff_ffff_ffff_e000).unwrap()).map(|mut l| {
-                l.file_offset += 0xfff;
-                l
-            })
-        );
+        assert!(modules.locate(0xffff_ffff_ffff_efff).is_some());
+    }
+
+    #[test]
+    fn a_place_beyond_all_numbers_is_none() {
+        let modules = modules("1000-3000 r-xp fffffffffffff000 00:00 0 [vdso]\n");
+        assert!(modules.locate(0x1fff).is_some());
+        assert_eq!(modules.locate(0x2000), None);
+    }
+
+    #[test]
+    fn a_file_and_its_predecessor_are_two() {
+        let modules =
+            modules("1000-2000 r-xp 0 fe:00 7 /bin/a (deleted)\n2000-3000 r-xp 0 fe:00 8 /bin/a\n");
+        let (old, new) = (modules.locate(0x1000), modules.locate(0x2000));
+        assert_eq!(old.as_ref().unwrap().module, new.as_ref().unwrap().module);
+        assert_ne!(old.unwrap().source, new.unwrap().source);
     }
 }

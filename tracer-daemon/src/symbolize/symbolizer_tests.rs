@@ -1,6 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::Path;
+use std::{
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::Path,
+};
 
 use super::{super::Modules, *};
 use crate::census::ProcRoot;
@@ -42,6 +45,7 @@ fn address_of(function: fn(u64) -> u64) -> u64 {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
 fn a_function_of_this_program_has_a_name_and_a_line() {
     let frames = frames_of(address_of(outer_function), Innermost::Instruction);
     let outermost = frames.last().unwrap();
@@ -59,6 +63,7 @@ fn a_function_of_this_program_has_a_name_and_a_line() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
 fn inlined_functions_come_first() {
     let inside = outer_function(1) - 1;
     let frames = frames_of(inside, Innermost::ReturnAddress);
@@ -114,7 +119,58 @@ fn location(path: &Path, file_offset: u64, deleted: bool) -> Location {
         file_offset,
         source: None,
         deleted,
+        inode: std::fs::metadata(path).map_or(0, |file| file.ino()),
     }
+}
+
+#[test]
+fn after_a_process_has_ended_only_the_very_file_will_do() {
+    let offset = own_modules()
+        .locate(address_of(outer_function))
+        .unwrap()
+        .file_offset;
+    let exe = std::fs::read_link("/proc/self/exe").unwrap();
+    let same = location(&exe, offset, false);
+    let mut other = same.clone();
+    other.inode += 1;
+    let named = |location| {
+        let frames = Symbolizer::new().frames(&[Some(location)], &[1], Innermost::Instruction);
+        frames[0].symbol.is_some()
+    };
+    assert!(named(same));
+    assert!(!named(other));
+}
+
+#[test]
+fn a_removed_file_is_still_read_where_permitted() {
+    let own = own_modules().locate(address_of(outer_function)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy");
+    std::fs::copy("/proc/self/exe", &copy).unwrap();
+    let file = std::fs::File::open(&copy).unwrap();
+    let page = own.file_offset & !0xffff;
+    // SAFETY: a new mapping at a place of the kernel's choice; nothing runs in it.
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            0x20000,
+            libc::PROT_READ | libc::PROT_EXEC,
+            libc::MAP_PRIVATE,
+            file.as_raw_fd(),
+            page.try_into().unwrap(),
+        )
+    };
+    assert_ne!(start, libc::MAP_FAILED);
+    std::fs::remove_file(&copy).unwrap();
+    let address = start as u64 + (own.file_offset - page);
+    let location = own_modules().locate(address).unwrap();
+    assert_eq!((&*location.module, location.deleted), (&*copy, true));
+    if std::fs::metadata(location.source.as_deref().unwrap()).is_err() {
+        return;
+    }
+    let frames = Symbolizer::new().frames(&[Some(location)], &[address], Innermost::Instruction);
+    let symbol = frames.last().unwrap().symbol.as_deref().unwrap();
+    assert!(symbol.ends_with("outer_function"), "{symbol}");
 }
 
 #[test]
