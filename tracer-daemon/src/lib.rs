@@ -5,5 +5,6 @@
 
 pub mod aggregate;
 pub mod diagnose;
+mod errno;
 pub mod humanize;
 pub mod sink;
