@@ -89,15 +89,27 @@ fn bucket((upper, count): (f64, u64)) -> Bucket {
 }
 
 /// The encoder escapes newlines, quotes and backslashes only; other control characters would
-/// reach whoever looks at the text.
+/// reach whoever looks at the text. A value that had to be changed ends in a hash of the original:
+/// two series of one name would make Prometheus refuse all of them.
 fn bounded(value: &str) -> String {
-    value
-        .chars()
-        .take(LONGEST_LABEL)
-        .map(|character| match character {
-            '\n' => '\n',
-            other if other.is_control() => '\u{fffd}',
-            other => other,
-        })
-        .collect()
+    let is_harmless = |character: char| character == '\n' || !character.is_control();
+    if value.chars().all(is_harmless) && value.chars().nth(LONGEST_LABEL).is_none() {
+        return value.to_owned();
+    }
+    let hash = format!("~{:016x}", fnv1a(value.as_bytes()));
+    let kept = value.chars().take(LONGEST_LABEL - hash.len());
+    let safe = kept.map(|character| {
+        if is_harmless(character) {
+            character
+        } else {
+            char::REPLACEMENT_CHARACTER
+        }
+    });
+    safe.chain(hash.chars()).collect()
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -138,19 +138,22 @@ fn histograms_add_up() {
 
 #[test]
 fn hostile_names_stay_in_their_place() {
-    let long = "x".repeat(1000);
-    let text = render(&machine(&["a\nb\"c\\d", "\x1b[2J", &long])).expect("rendered");
+    let longest = "x".repeat(sample::LONGEST_LABEL);
+    let (long, longer) = ("x".repeat(1000), "x".repeat(1001));
+    let names = ["a\nb\"c\\d", "\x1b[2J", "\x07[2J", &longest, &long, &longer];
+    let text = render(&machine(&names)).expect("rendered");
     let samples = parse(&text);
-    assert!(
-        samples.contains_key("alloctrace_forks_total{group=\"a\\nb\\\"c\\\\d\"}"),
-        "{text}"
-    );
+    let forks = |group: &str| format!("alloctrace_forks_total{{group=\"{group}\"}}");
+    assert!(samples.contains_key(&forks("a\\nb\\\"c\\\\d")), "{text}");
+    assert!(samples.contains_key(&forks(&longest)));
     assert!(!text.contains('\x1b'));
-    let cut = format!(
-        "alloctrace_forks_total{{group=\"{}\"}}",
-        "x".repeat(sample::LONGEST_LABEL)
-    );
-    assert!(samples.contains_key(&cut));
+    let all = samples
+        .keys()
+        .filter(|series| series.starts_with("alloctrace_forks_total"));
+    assert_eq!(all.count(), names.len(), "all are told apart");
+    for line in text.lines().filter(|line| line.contains("forks_total{")) {
+        assert!(line.chars().count() < 2 * sample::LONGEST_LABEL, "{line}");
+    }
 }
 
 #[test]
