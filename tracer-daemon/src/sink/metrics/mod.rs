@@ -1,4 +1,4 @@
-//! The machine as Prometheus reads it. A metric is a row of [`table::METRICS`].
+//! The machine as Prometheus reads it. A metric is a row of `table::METRICS`.
 
 mod duration;
 mod sample;
