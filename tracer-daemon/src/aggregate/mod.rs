@@ -3,9 +3,11 @@
 pub mod counters;
 pub mod cpu;
 pub mod cycles;
+pub mod machine;
 pub mod mappings;
 pub mod snapshot;
 pub mod stacks;
 pub mod state;
 
+pub use machine::MachineSnapshot;
 pub use snapshot::Snapshot;

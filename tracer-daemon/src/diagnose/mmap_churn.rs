@@ -29,7 +29,7 @@ const WORTHWHILE_SHARE_OF_A_CPU: f64 = 0.005;
 pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
     let churn = Churn::measure(snapshot)?;
     let severity = severity(&churn);
-    let stack = heaviest_mmap_stack(snapshot);
+    let (stack, stack_share) = heaviest_mmap_stack(snapshot).unzip();
     let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
     let gain = severity != Severity::NoGain;
     let site = stack.and_then(caller::call_site).map(caller::site_text);
@@ -37,7 +37,7 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
         id: ID.to_owned(),
         severity,
         summary: text::summary(&churn, gain),
-        evidence: text::evidence(&churn, snapshot),
+        evidence: text::evidence(&churn, snapshot, stack_share),
         cause: Cause {
             text: text::cause(&churn, caller, site.as_deref()),
             bytes: churn.dominant_size,
@@ -55,7 +55,7 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
             Vec::new()
         },
         predicted_saving: gain.then(|| saving(&churn)),
-        confidence: confidence(&churn, caller, snapshot.window.complete),
+        confidence: confidence(&churn, caller, stack_share, snapshot.window.complete),
     })
 }
 
@@ -84,12 +84,19 @@ fn saving(churn: &Churn) -> Saving {
 }
 
 /// Each doubt takes its part away.
-fn confidence(churn: &Churn, caller: caller::Caller, complete: bool) -> f64 {
+fn confidence(
+    churn: &Churn,
+    caller: caller::Caller,
+    stack_share: Option<f64>,
+    complete: bool,
+) -> f64 {
     let doubts = [
         (churn.faults.is_none(), 0.6),
         (churn.target_cpu_seconds.is_none(), 0.8),
         (churn.exceeds_target(), 0.7),
         (caller == caller::Caller::Unknown, 0.7),
+        // The cure at one call site reaches only its own cycles.
+        (stack_share.is_some_and(|share| share < 0.5), 0.8),
         (churn.has_few_fault_samples(), 0.9),
         (!complete, 0.9),
     ];
@@ -99,10 +106,13 @@ fn confidence(churn: &Churn, caller: caller::Caller, complete: bool) -> f64 {
         .fold(0.95, |confidence, (_, part)| confidence * part)
 }
 
-fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<&StackTotals> {
-    snapshot
+/// The stack that most mappings come from, and its share of all that have one.
+fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
+    let stacks = snapshot
         .stacks
         .iter()
-        .filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty())
-        .max_by_key(|stack| stack.count)
+        .filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty());
+    let heaviest = stacks.clone().max_by_key(|stack| stack.count)?;
+    let all: f64 = stacks.map(|stack| stack.count as f64).sum();
+    Some((heaviest, heaviest.count as f64 / all.max(1.0)))
 }

@@ -83,7 +83,8 @@ impl Recording {
             .map_err(|cause| RecordingError::not_a_recording(name, &cause.to_string()))
     }
 
-    /// Saves it to a file, all of it or nothing; see [`save`] for what is not a file.
+    /// Saves it to a file, all of it or nothing. A pipe or device is written as it is; `-` and
+    /// `/dev/stdout` are the standard output.
     pub fn save(&self, path: &std::path::Path) -> Result<(), RecordingError> {
         save::save(path, |sink| self.write_to(sink))
             .map_err(|cause| RecordingError::write(path, &cause))

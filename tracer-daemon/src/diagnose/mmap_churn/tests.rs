@@ -273,3 +273,17 @@ fn hostile_numbers_yield_numbers() {
         }
     }
 }
+
+#[test]
+fn many_call_sites_lower_the_confidence() {
+    let found = finding(|snapshot, _| {
+        let one = snapshot.stacks[0].clone();
+        snapshot.stacks = vec![one; 3];
+    });
+    assert!(near(found.confidence, 0.95 * 0.8));
+    let evidence = found.evidence.join("\n");
+    assert!(
+        evidence.contains("33 % of the sampled mmap calls"),
+        "{evidence}"
+    );
+}

@@ -34,7 +34,11 @@ pub(super) fn summary(churn: &Churn, gain: bool) -> String {
 }
 
 /// The measured numbers.
-pub(super) fn evidence(churn: &Churn, snapshot: &Snapshot) -> Vec<String> {
+pub(super) fn evidence(
+    churn: &Churn,
+    snapshot: &Snapshot,
+    stack_share: Option<f64>,
+) -> Vec<String> {
     let mappings = snapshot.mappings.as_ref();
     let mut lines = vec![format!(
         "{} mappings lived for less than a second: {}/s over {}",
@@ -54,6 +58,12 @@ pub(super) fn evidence(churn: &Churn, snapshot: &Snapshot) -> Vec<String> {
         lines.push(format!("{per_cycle} minor faults in each of them"));
     }
     lines.push(time_per_cycle(churn));
+    if let Some(share) = stack_share {
+        let share = percent(share);
+        lines.push(format!(
+            "{share} of the sampled mmap calls have the stack of the cause"
+        ));
+    }
     if churn.exceeds_target() {
         lines.push(
             "the calls took longer than the target's CPU time: some of it they waited".to_owned(),

@@ -1,6 +1,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names that a process knows its own output by. Opened as files they would be written from
 /// their beginning, over what is there.
@@ -49,13 +50,13 @@ fn write_buffered(
     buffer.flush()
 }
 
-/// A new file in the same directory, so that renaming it stays within the file system.
+/// A new file in the same directory, so that renaming it stays within the file system. Its name
+/// does not hold the other one's, which may be as long as a name can be.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    let mut unfinished = std::ffi::OsString::from(".");
-    unfinished.push(name);
-    unfinished.push(format!(".{}.unfinished", std::process::id()));
-    let unfinished = path.with_file_name(unfinished);
+    static SAVED: AtomicU64 = AtomicU64::new(0);
+    let number = SAVED.fetch_add(1, Ordering::Relaxed);
+    let name = format!(".alloctrace-{}-{number}.unfinished", std::process::id());
+    let unfinished = path.with_file_name(name);
     // A leftover of a process that had the same id.
     let _ = fs::remove_file(&unfinished);
     let file = OpenOptions::new()

@@ -1,6 +1,5 @@
 //! A recording as a person reads it: the verdict first, then its reasons, then every number.
 
-mod errno;
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -1,8 +1,8 @@
 use tracer_common::DURATION_BUCKETS;
 
-use super::errno;
 use super::page::{Page, Tone};
 use crate::aggregate::snapshot::{Snapshot, SyscallTotals};
+use crate::errno;
 use crate::humanize::{bytes, count, number, seconds};
 
 /// The table of the calls.

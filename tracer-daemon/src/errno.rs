@@ -1,4 +1,6 @@
-/// The names of the errors that the memory calls can give.
+//! The names of the errors that the memory calls can give.
+
+/// By number, as on every architecture that alloctrace runs on.
 const NAMES: [(u32, &str); 14] = [
     (1, "EPERM"),
     (5, "EIO"),
@@ -17,7 +19,7 @@ const NAMES: [(u32, &str); 14] = [
 ];
 
 /// `ENOMEM`, or `errno 133` where the name is not known.
-pub(super) fn name(errno: u32) -> String {
+pub(crate) fn name(errno: u32) -> String {
     match NAMES.iter().find(|(number, _)| *number == errno) {
         Some((_, name)) => (*name).to_owned(),
         None => format!("errno {errno}"),

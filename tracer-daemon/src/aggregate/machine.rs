@@ -1,0 +1,81 @@
+//! What is known of a whole machine at one moment: processes folded into named groups, so that
+//! their number stays bounded and no counter ever goes down.
+
+use std::collections::BTreeMap;
+
+use tracer_common::{DURATION_BUCKETS, Loss, Syscall};
+
+use super::snapshot::ProbeStatus;
+
+/// Everything counted on the machine since the tracer attached.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MachineSnapshot {
+    /// alloctrace's version.
+    pub version: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// By the group's name.
+    pub groups: BTreeMap<String, GroupTotals>,
+    /// What is missing; a cause that is absent is 0.
+    pub lost: BTreeMap<Loss, u64>,
+    /// A row for each signal.
+    pub probes: Vec<ProbeStatus>,
+    /// What the tracer itself takes.
+    pub own: OwnUsage,
+    /// Runs of the kernel programs by their names; empty where the kernel does not count them.
+    pub programs: BTreeMap<String, ProgramRuns>,
+}
+
+/// The processes of a group, dead ones included.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupTotals {
+    /// A call whose probe could not attach is absent.
+    pub syscalls: BTreeMap<Syscall, CallTotals>,
+    /// Faults without a read from disk.
+    pub minor_faults: u64,
+    /// Faults with one.
+    pub major_faults: u64,
+    /// Time in faults, sampled.
+    pub fault_seconds: Option<f64>,
+    /// Processes that were forked.
+    pub forks: u64,
+    /// Programs that were executed.
+    pub execs: u64,
+    /// Processes that ended.
+    pub exits: u64,
+    /// Processes that live.
+    pub processes: u64,
+}
+
+/// Calls of one system call by a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallTotals {
+    /// How many came to an end, failures included.
+    pub calls: u64,
+    /// Failures by error number.
+    pub failures: BTreeMap<u32, u64>,
+    /// What the successful ones were about.
+    pub bytes: u64,
+    /// Time between entry and exit, waiting included.
+    pub duration_ns: u64,
+    /// Calls by duration, see [`tracer_common::duration_bucket`].
+    pub durations: [u64; DURATION_BUCKETS],
+}
+
+/// What the tracer itself takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnUsage {
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+}
+
+/// Runs of a kernel program.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ProgramRuns {
+    /// How many.
+    pub runs: u64,
+    /// The time that they took.
+    pub seconds: f64,
+}

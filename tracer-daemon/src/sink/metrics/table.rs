@@ -1,0 +1,172 @@
+use prometheus::proto::MetricType;
+use tracer_common::{Loss, Syscall};
+
+use super::duration::histograms;
+use super::sample::Sample;
+use crate::aggregate::MachineSnapshot;
+use crate::aggregate::machine::{CallTotals, GroupTotals, ProgramRuns};
+use crate::errno;
+
+/// A metric.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) samples: fn(&MachineSnapshot) -> Vec<Sample>,
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    samples: fn(&MachineSnapshot) -> Vec<Sample>,
+) -> Row {
+    row(name, help, MetricType::COUNTER, samples)
+}
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    samples: fn(&MachineSnapshot) -> Vec<Sample>,
+) -> Row {
+    row(name, help, MetricType::GAUGE, samples)
+}
+
+const fn row(
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    samples: fn(&MachineSnapshot) -> Vec<Sample>,
+) -> Row {
+    Row {
+        name,
+        help,
+        kind,
+        samples,
+    }
+}
+
+/// Every metric there is.
+#[rustfmt::skip]
+pub(super) const METRICS: &[Row] = &[
+    counter("alloctrace_syscalls_total", "Memory calls that came to an end.",
+        |machine| by_call(machine, |totals| totals.calls as f64)),
+    counter("alloctrace_syscall_failures_total", "Memory calls that the kernel refused.", failures),
+    counter("alloctrace_syscall_bytes_total", "Bytes that successful memory calls were about.",
+        |machine| by_call(machine, |totals| totals.bytes as f64)),
+    counter("alloctrace_syscall_seconds_total", "Time in memory calls, waiting included.",
+        |machine| by_call(machine, |totals| totals.duration_ns as f64 / 1e9)),
+    row("alloctrace_syscall_duration_seconds", "Memory calls of the whole machine by duration.",
+        MetricType::HISTOGRAM, histograms),
+    counter("alloctrace_page_faults_total", "Page faults; major ones read from a disk.", faults),
+    counter("alloctrace_page_fault_seconds_total", "Time in page faults, sampled.", fault_seconds),
+    counter("alloctrace_forks_total", "Processes forked.",
+        |machine| by_group(machine, |group| group.forks)),
+    counter("alloctrace_execs_total", "Programs executed.",
+        |machine| by_group(machine, |group| group.execs)),
+    counter("alloctrace_exits_total", "Processes ended.",
+        |machine| by_group(machine, |group| group.exits)),
+    gauge("alloctrace_processes", "Processes that live.",
+        |machine| by_group(machine, |group| group.processes)),
+    counter("alloctrace_lost_total", "What is missing in the other metrics, by cause.", lost),
+    gauge("alloctrace_probe_attached", "1: the signal is measured; 0: it could not be.", probes),
+    counter("alloctrace_program_runs_total", "Runs of the tracer's kernel programs.",
+        |machine| by_program(machine, |program| program.runs as f64)),
+    counter("alloctrace_program_seconds_total", "Time in the tracer's kernel programs.",
+        |machine| by_program(machine, |program| program.seconds)),
+    counter("alloctrace_self_cpu_seconds_total", "CPU time of the tracer's own process.",
+        |machine| vec![Sample::new(machine.own.cpu_seconds)]),
+    gauge("alloctrace_self_resident_memory_bytes", "Resident memory of the tracer's own process.",
+        |machine| vec![Sample::count(machine.own.resident_bytes)]),
+    gauge("alloctrace_build_info", "Always 1.", build_info),
+];
+
+fn calls(machine: &MachineSnapshot) -> impl Iterator<Item = (&String, Syscall, &CallTotals)> {
+    machine.groups.iter().flat_map(|(name, group)| {
+        let calls = group.syscalls.iter();
+        calls.map(move |(syscall, totals)| (name, *syscall, totals))
+    })
+}
+
+fn by_call(machine: &MachineSnapshot, value: fn(&CallTotals) -> f64) -> Vec<Sample> {
+    calls(machine)
+        .map(|(group, syscall, totals)| {
+            Sample::new(value(totals))
+                .label("group", group)
+                .label("syscall", syscall.name())
+        })
+        .collect()
+}
+
+fn by_group(machine: &MachineSnapshot, value: fn(&GroupTotals) -> u64) -> Vec<Sample> {
+    let groups = machine.groups.iter();
+    groups
+        .map(|(name, group)| Sample::count(value(group)).label("group", name))
+        .collect()
+}
+
+fn by_program(machine: &MachineSnapshot, value: fn(&ProgramRuns) -> f64) -> Vec<Sample> {
+    let programs = machine.programs.iter();
+    programs
+        .map(|(name, program)| Sample::new(value(program)).label("program", name))
+        .collect()
+}
+
+fn failures(machine: &MachineSnapshot) -> Vec<Sample> {
+    let by_errno = calls(machine).flat_map(|(group, syscall, totals)| {
+        totals.failures.iter().map(move |(errno, calls)| {
+            Sample::count(*calls)
+                .label("group", group)
+                .label("syscall", syscall.name())
+                .label("errno", errno::name(*errno))
+        })
+    });
+    by_errno.collect()
+}
+
+fn faults(machine: &MachineSnapshot) -> Vec<Sample> {
+    let both = machine.groups.iter().flat_map(|(name, group)| {
+        [("minor", group.minor_faults), ("major", group.major_faults)].map(|(kind, faults)| {
+            Sample::count(faults)
+                .label("group", name)
+                .label("kind", kind)
+        })
+    });
+    both.collect()
+}
+
+fn fault_seconds(machine: &MachineSnapshot) -> Vec<Sample> {
+    let known = machine.groups.iter().filter_map(|(name, group)| {
+        let time = group.fault_seconds?;
+        Some(Sample::new(time).label("group", name))
+    });
+    known.collect()
+}
+
+/// Every cause, so that an alert on its rate has a 0 to start from.
+fn lost(machine: &MachineSnapshot) -> Vec<Sample> {
+    Loss::ALL
+        .map(|cause| {
+            let number = machine.lost.get(&cause).copied().unwrap_or(0);
+            Sample::count(number).label("cause", cause.name())
+        })
+        .into()
+}
+
+fn probes(machine: &MachineSnapshot) -> Vec<Sample> {
+    let probes = machine.probes.iter();
+    probes
+        .map(|probe| {
+            Sample::count(u64::from(probe.status == "attached"))
+                .label("signal", &probe.signal)
+                .label("backend", probe.backend.as_deref().unwrap_or("none"))
+        })
+        .collect()
+}
+
+fn build_info(machine: &MachineSnapshot) -> Vec<Sample> {
+    vec![
+        Sample::new(1.0)
+            .label("version", &machine.version)
+            .label("kernel", &machine.kernel),
+    ]
+}

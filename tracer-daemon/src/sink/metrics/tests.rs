@@ -1,0 +1,177 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::{Loss, Syscall};
+
+use super::*;
+use crate::aggregate::machine::{CallTotals, GroupTotals};
+use crate::aggregate::snapshot::ProbeStatus;
+
+fn group() -> GroupTotals {
+    let mut mmap = CallTotals {
+        calls: 7,
+        failures: BTreeMap::from([(12, 2), (133, 1)]),
+        bytes: 4096,
+        duration_ns: 2_500_000_000,
+        ..CallTotals::default()
+    };
+    (mmap.durations[9], mmap.durations[11], mmap.durations[31]) = (4, 2, 1);
+    GroupTotals {
+        syscalls: BTreeMap::from([(Syscall::Mmap, mmap)]),
+        minor_faults: 12,
+        forks: 3,
+        processes: 2,
+        ..GroupTotals::default()
+    }
+}
+
+fn machine(names: &[&str]) -> MachineSnapshot {
+    MachineSnapshot {
+        version: "0.1.0".to_owned(),
+        kernel: "6.12".to_owned(),
+        groups: names
+            .iter()
+            .map(|name| ((*name).to_owned(), group()))
+            .collect(),
+        lost: BTreeMap::from([(Loss::FaultRecords, 5)]),
+        probes: vec![ProbeStatus {
+            signal: "faults".to_owned(),
+            status: "failed".to_owned(),
+            ..ProbeStatus::default()
+        }],
+        ..MachineSnapshot::default()
+    }
+}
+
+/// The names and labels of every sample, with its value; checks the syntax on the way.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with("# ")) {
+        let (series, value) = line.rsplit_once(' ').expect(line);
+        let name = series.split('{').next().expect(line);
+        assert!(name.starts_with("alloctrace_"), "{line}");
+        assert!(
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+            "{line}"
+        );
+        assert!(series == name || series.ends_with("\"}"), "{line}");
+        let old = samples.insert(series.to_owned(), value.parse().expect(line));
+        assert!(old.is_none(), "twice: {line}");
+    }
+    samples
+}
+
+#[test]
+fn counters_are_what_was_counted() {
+    let samples = parse(&render(&machine(&["web"])).expect("rendered"));
+    for (series, value) in [
+        (
+            "alloctrace_syscalls_total{group=\"web\",syscall=\"mmap\"}",
+            7.0,
+        ),
+        (
+            "alloctrace_syscall_bytes_total{group=\"web\",syscall=\"mmap\"}",
+            4096.0,
+        ),
+        (
+            "alloctrace_syscall_seconds_total{group=\"web\",syscall=\"mmap\"}",
+            2.5,
+        ),
+        (
+            "alloctrace_syscall_failures_total{group=\"web\",syscall=\"mmap\",errno=\"ENOMEM\"}",
+            2.0,
+        ),
+        (
+            "alloctrace_page_faults_total{group=\"web\",kind=\"minor\"}",
+            12.0,
+        ),
+        (
+            "alloctrace_page_faults_total{group=\"web\",kind=\"major\"}",
+            0.0,
+        ),
+        ("alloctrace_forks_total{group=\"web\"}", 3.0),
+        ("alloctrace_processes{group=\"web\"}", 2.0),
+        ("alloctrace_lost_total{cause=\"fault_records\"}", 5.0),
+        ("alloctrace_lost_total{cause=\"missed_return\"}", 0.0),
+        (
+            "alloctrace_probe_attached{signal=\"faults\",backend=\"none\"}",
+            0.0,
+        ),
+        ("alloctrace_self_resident_memory_bytes", 0.0),
+        (
+            "alloctrace_build_info{version=\"0.1.0\",kernel=\"6.12\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(
+            samples.get(series),
+            Some(&value),
+            "{series} in {samples:#?}"
+        );
+    }
+    let unknown = |series: &&String| series.contains("page_fault_seconds");
+    assert_eq!(samples.keys().find(unknown), None, "unknown is not 0");
+}
+
+#[test]
+fn histograms_add_up() {
+    let samples = parse(&render(&machine(&["a", "b"])).expect("rendered"));
+    let bucket = |le: &str| {
+        let series =
+            format!("alloctrace_syscall_duration_seconds_bucket{{syscall=\"mmap\",le=\"{le}\"}}");
+        samples.get(&series).copied()
+    };
+    assert_eq!(bucket("0.000001024"), Some(8.0));
+    assert_eq!(bucket("0.000004096"), Some(12.0));
+    assert_eq!(
+        bucket("1.073741824"),
+        Some(12.0),
+        "the open bucket is in none"
+    );
+    assert_eq!(bucket("+Inf"), Some(14.0));
+    let count = "alloctrace_syscall_duration_seconds_count{syscall=\"mmap\"}";
+    assert_eq!(samples.get(count), Some(&14.0));
+    let sum = "alloctrace_syscall_duration_seconds_sum{syscall=\"mmap\"}";
+    assert_eq!(samples.get(sum), Some(&5.0));
+    let buckets = samples.keys().filter(|name| name.contains("_bucket{"));
+    assert_eq!(buckets.count(), 12);
+}
+
+#[test]
+fn hostile_names_stay_in_their_place() {
+    let longest = "x".repeat(sample::LONGEST_LABEL);
+    let (long, longer) = ("x".repeat(1000), "x".repeat(1001));
+    let names = ["a\nb\"c\\d", "\x1b[2J", "\x07[2J", &longest, &long, &longer];
+    let text = render(&machine(&names)).expect("rendered");
+    let samples = parse(&text);
+    let forks = |group: &str| format!("alloctrace_forks_total{{group=\"{group}\"}}");
+    assert!(samples.contains_key(&forks("a\\nb\\\"c\\\\d")), "{text}");
+    assert!(samples.contains_key(&forks(&longest)));
+    assert!(!text.contains('\x1b'));
+    let all = samples
+        .keys()
+        .filter(|series| series.starts_with("alloctrace_forks_total"));
+    assert_eq!(all.count(), names.len(), "all are told apart");
+    for line in text.lines().filter(|line| line.contains("forks_total{")) {
+        assert!(line.chars().count() < 2 * sample::LONGEST_LABEL, "{line}");
+    }
+}
+
+#[test]
+fn names_follow_the_conventions() {
+    let mut names = BTreeSet::new();
+    for row in table::METRICS {
+        let is_counter = row.kind == prometheus::proto::MetricType::COUNTER;
+        assert_eq!(row.name.ends_with("_total"), is_counter, "{}", row.name);
+        assert!(
+            row.help.ends_with('.') && names.insert(row.name),
+            "{}",
+            row.name
+        );
+    }
+}
+
+#[test]
+fn an_empty_machine_is_rendered() {
+    let text = render(&MachineSnapshot::default()).expect("rendered");
+    assert!(parse(&text).len() > Loss::ALL.len());
+}
