@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash};
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
     ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey, Target,
@@ -15,6 +15,7 @@ use crate::aggregate::counters::{Counters, Sum};
 
 /// The kernel's counters and the table of targets.
 pub struct KernelMaps {
+    closed: Array<MapData, u32>,
     targets: KernelHash<MapData, u32, Target>,
     syscalls: PerCpuHashMap<MapData, SyscallKey, SyscallCounter>,
     errnos: PerCpuHashMap<MapData, ErrnoKey, u64>,
@@ -36,6 +37,7 @@ impl KernelMaps {
             })
         };
         Ok(Self {
+            closed: map("CLOSED")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
             syscalls: map("SYSCALLS")?.try_into()?,
             errnos: map("ERRNOS")?.try_into()?,
@@ -52,6 +54,14 @@ impl KernelMaps {
     /// When the table is full.
     pub fn trace(&mut self, pid: u32, target: Target) -> Result<(), MapError> {
         self.targets.insert(pid, target, 0)
+    }
+
+    /// Ends the window: what begins from now on does not count.
+    ///
+    /// # Errors
+    /// When the kernel refuses to write the word.
+    pub fn close(&mut self) -> Result<(), MapError> {
+        self.closed.set(0, 1, 0)
     }
 
     /// The processes that are being counted.

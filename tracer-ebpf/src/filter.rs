@@ -6,7 +6,7 @@ use tracer_common::{Loss, ProcessId, Target, Thread};
 use crate::{
     emit::lose,
     kernel::{config, current_task, start_ticks},
-    maps::{TARGETS, THREADS},
+    maps::{CLOSED, TARGETS, THREADS},
 };
 
 /// Thread id and pid of the running thread.
@@ -19,6 +19,9 @@ pub fn current_ids() -> (u32, u32) {
 /// The state of the running thread, if its process is to be traced.
 #[inline(always)]
 pub fn thread() -> Option<*mut Thread> {
+    if CLOSED.get(0).is_none_or(|closed| *closed != 0) {
+        return None;
+    }
     let (tid, pid) = current_ids();
     if let Some(known) = THREADS.get_ptr_mut(&tid) {
         return Some(known);

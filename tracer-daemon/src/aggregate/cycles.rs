@@ -14,6 +14,8 @@ const MOST_SIZES: usize = 4096;
 /// Sizes that a snapshot lists.
 const LISTED_SIZES: usize = 32;
 const NS: f64 = 1e9;
+/// Lifetimes beyond a day count as a day.
+const LONGEST_NS: u64 = 24 * 3600 * 1_000_000_000;
 
 /// Sums over cycles.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ impl Cycles {
             clippy::expect_used,
             reason = "a constant within the documented bounds"
         )]
-        let lifetimes_ns = Histogram::new(3).expect("three digits are allowed");
+        let lifetimes_ns = Histogram::new_with_max(LONGEST_NS, 3).expect("three digits are allowed");
         Self {
             cycles: 0,
             short_lived: 0,

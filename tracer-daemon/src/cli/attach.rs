@@ -53,7 +53,7 @@ impl Attach {
                 interrupts_for_process: 0,
             };
             watch(&mut session, limits).await?;
-            session.stop();
+            session.stop()?;
             let status = outcome.deliver(session.finish()?)?;
             Ok(ExitCode::from(status))
         })

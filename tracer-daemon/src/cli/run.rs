@@ -62,7 +62,7 @@ impl Run {
             };
             watch(&mut session, limits).await?;
             // The command has ended and is not waited for yet, so that /proc still knows it.
-            session.stop();
+            session.stop()?;
             let ended = child.try_wait().ok().flatten();
             let status = outcome.deliver(session.finish()?)?;
             Ok(exit_code(ended, status))

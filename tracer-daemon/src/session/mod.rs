@@ -54,6 +54,7 @@ pub struct Session {
     root: ProcRoot,
     dump: Option<BufWriter<File>>,
     undecodable: u64,
+    living: HashMap<ProcessId, ProcessStat>,
     traced: Option<Traced>,
 }
 
@@ -107,6 +108,7 @@ impl Session {
             root,
             dump: options.create_dump()?,
             undecodable: 0,
+            living: HashMap::new(),
             traced: None,
         })
     }
@@ -247,14 +249,20 @@ impl Session {
         }
     }
 
-    /// The window is over, although the numbers are yet to be read.
-    pub fn stop(&mut self) {
-        self.tick();
+    /// Ends the window. The numbers are yet to be read.
+    ///
+    /// # Errors
+    /// When the kernel does not let go of its maps.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        self.maps.close().map_err(unreadable)?;
         let now = Instant::now();
+        self.living = self.find_living(self.maps.targets().map_err(unreadable)?);
+        self.tick();
         self.cost.end(&self.attached.ebpf, now);
         if let Some(traced) = &mut self.traced {
             traced.until = Some(now);
         }
+        Ok(())
     }
 
     /// Everything that was measured.
@@ -262,8 +270,6 @@ impl Session {
     /// # Errors
     /// When the kernel refuses to hand its counters out.
     pub fn finish(mut self) -> Result<Snapshot, Error> {
-        let unreadable = |error| Error::Lost(format!("cannot read the counters: {error}"));
-        let living = self.living(self.maps.targets().map_err(unreadable)?);
         let counters = self.maps.read().map_err(unreadable)?;
         self.drain();
         self.naming.locate(self.state.stacks.take_unnamed());
@@ -278,7 +284,7 @@ impl Session {
         let account = account::Account {
             counters: &counters,
             state: &self.state,
-            living: &living,
+            living: &self.living,
             traced: &traced,
             window,
             undecodable: self.undecodable,
@@ -291,7 +297,7 @@ impl Session {
     }
 
     /// The targets that have not ended, as `/proc` shows them.
-    fn living(&self, targets: Vec<(u32, Target)>) -> HashMap<ProcessId, ProcessStat> {
+    fn find_living(&self, targets: Vec<(u32, Target)>) -> HashMap<ProcessId, ProcessStat> {
         targets
             .into_iter()
             .filter_map(|(pid, target)| {
@@ -309,6 +315,10 @@ impl Session {
             .as_ref()
             .map_or(Duration::ZERO, |traced| traced.since.elapsed())
     }
+}
+
+fn unreadable(error: aya::maps::MapError) -> Error {
+    Error::Lost(format!("the kernel does not hand its counters out: {error}"))
 }
 
 fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
