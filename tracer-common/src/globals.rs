@@ -90,4 +90,22 @@ pub struct Config {
     pub stack_period: u32,
 }
 
-crate::shared!(KernelLayout, Config);
+/// What user space changes while the programs run.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Control {
+    /// 0 while the window is open. A window has to end for all signals at once, and taking the
+    /// programs out one by one takes milliseconds.
+    pub closed: u32,
+    /// The system calls that the `raw_syscalls` programs serve, a bit for each
+    /// [`crate::Syscall`]. They see every call of the machine.
+    pub syscalls: u32,
+    /// Faults that a sample of the perf event stands for at present.
+    pub fault_weight: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+crate::shared!(KernelLayout, Config, Control);

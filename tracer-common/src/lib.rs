@@ -17,7 +17,7 @@ pub use events::{
     CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
     Stack, WithStack,
 };
-pub use globals::{Config, KernelLayout, UNKNOWN_OFFSET};
+pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
 pub use syscall::Syscall;
 

@@ -33,6 +33,22 @@ impl Syscall {
         Self::ALL.get(value as usize).copied()
     }
 
+    /// The call with this number in the x86-64 table
+    /// (arch/x86/entry/syscalls/syscall_64.tbl), if alloctrace counts it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_x86_64(number: u64) -> Option<Self> {
+        Some(match number {
+            9 => Self::Mmap,
+            10 => Self::Mprotect,
+            11 => Self::Munmap,
+            12 => Self::Brk,
+            25 => Self::Mremap,
+            28 => Self::Madvise,
+            _ => return None,
+        })
+    }
+
     /// The name that the kernel and strace use.
     #[must_use]
     pub const fn name(self) -> &'static str {

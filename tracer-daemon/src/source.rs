@@ -8,14 +8,15 @@ use aya::{
     maps::{Array, HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey, Target,
+    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter,
+    SyscallKey, Target,
 };
 
 use crate::aggregate::counters::{Counters, Sum};
 
 /// The kernel's counters and the table of targets.
 pub struct KernelMaps {
-    closed: Array<MapData, u32>,
+    control: Array<MapData, Control>,
     targets: KernelHash<MapData, u32, Target>,
     syscalls: PerCpuHashMap<MapData, SyscallKey, SyscallCounter>,
     errnos: PerCpuHashMap<MapData, ErrnoKey, u64>,
@@ -37,7 +38,7 @@ impl KernelMaps {
             })
         };
         Ok(Self {
-            closed: map("CLOSED")?.try_into()?,
+            control: map("CONTROL")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
             syscalls: map("SYSCALLS")?.try_into()?,
             errnos: map("ERRNOS")?.try_into()?,
@@ -56,12 +57,12 @@ impl KernelMaps {
         self.targets.insert(pid, target, 0)
     }
 
-    /// Ends the window: what begins from now on does not count.
+    /// Changes what the programs do.
     ///
     /// # Errors
-    /// When the kernel refuses to write the word.
-    pub fn close(&mut self) -> Result<(), MapError> {
-        self.closed.set(0, 1, 0)
+    /// When the kernel refuses the change.
+    pub fn control(&mut self, control: Control) -> Result<(), MapError> {
+        self.control.set(0, control, 0)
     }
 
     /// The processes that are being counted.

@@ -46,7 +46,12 @@ pub fn now() -> u64 {
 /// The beginning of a record.
 #[inline(always)]
 pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> Header {
-    Header { kind: kind as u32, tid, process, time_ns }
+    Header {
+        kind: kind as u32,
+        tid,
+        process,
+        time_ns,
+    }
 }
 
 /// Writes a record.
@@ -66,7 +71,9 @@ pub fn emit_with_stack<T: 'static>(
     stack_pointer: u64,
     cause: Loss,
 ) {
-    let Some(mut entry) = reserve::<WithStack<T>>(cause) else { return };
+    let Some(mut entry) = reserve::<WithStack<T>>(cause) else {
+        return;
+    };
     let place = entry.as_mut_ptr();
     // SAFETY: `place` is the reserved record; every field that is read later is written here,
     // frames beyond `depth` excepted, which the reader does not look at.
@@ -75,7 +82,12 @@ pub fn emit_with_stack<T: 'static>(
         (*place).stack.top = user_word(stack_pointer);
         let frames = &raw mut (*place).stack.frames;
         const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
-        let got = bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, u64::from(BPF_F_USER_STACK));
+        let got = bpf_get_stack(
+            ctx.as_ptr(),
+            frames.cast(),
+            BYTES,
+            u64::from(BPF_F_USER_STACK),
+        );
         (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
     }
     submit(entry);

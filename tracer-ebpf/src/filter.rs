@@ -1,12 +1,12 @@
 //! Which thread counts, and for which process.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_prandom_u32};
-use tracer_common::{Loss, ProcessId, Target, Thread};
+use tracer_common::{Control, Loss, ProcessId, Target, Thread};
 
 use crate::{
     emit::lose,
     kernel::{config, current_task, start_ticks},
-    maps::{CLOSED, TARGETS, THREADS},
+    maps::{CONTROL, TARGETS, THREADS},
 };
 
 /// Thread id and pid of the running thread.
@@ -19,7 +19,7 @@ pub fn current_ids() -> (u32, u32) {
 /// The state of the running thread, if its process is to be traced.
 #[inline(always)]
 pub fn thread() -> Option<*mut Thread> {
-    if CLOSED.get(0).is_none_or(|closed| *closed != 0) {
+    if control()?.closed != 0 {
         return None;
     }
     let (tid, pid) = current_ids();
@@ -36,6 +36,12 @@ pub fn thread() -> Option<*mut Thread> {
         lose(Loss::ThreadTable);
     }
     THREADS.get_ptr_mut(&tid)
+}
+
+/// What user space wants at present.
+#[inline(always)]
+pub fn control() -> Option<&'static Control> {
+    CONTROL.get(0)
 }
 
 /// The running process's identity, if it is to be traced.

@@ -13,8 +13,12 @@ use tracer_common::{Config, KernelLayout, TICK_NS, UNKNOWN_OFFSET};
 static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
 #[unsafe(no_mangle)]
-static CONFIG: Config =
-    Config { whole_machine: 0, fault_period: 1, first_stacks: 0, stack_period: 1 };
+static CONFIG: Config = Config {
+    whole_machine: 0,
+    fault_period: 1,
+    first_stacks: 0,
+    stack_period: 1,
+};
 
 /// A field of a static that the loader overwrites: the compiler must not take its initial value.
 macro_rules! loaded {
@@ -33,9 +37,24 @@ macro_rules! layout {
 pub mod offset {
     use super::LAYOUT;
     layout!(
-        task_tgid, task_pid, task_group_leader, task_start_boottime, task_signal, task_min_flt,
-        task_maj_flt, task_utime, task_stime, task_mm, mm_brk, signal_live, signal_min_flt,
-        signal_maj_flt, sys_enter_args, sys_exit_ret, newtask_pid, newtask_clone_flags,
+        task_tgid,
+        task_pid,
+        task_group_leader,
+        task_start_boottime,
+        task_signal,
+        task_min_flt,
+        task_maj_flt,
+        task_utime,
+        task_stime,
+        task_mm,
+        mm_brk,
+        signal_live,
+        signal_min_flt,
+        signal_maj_flt,
+        sys_enter_args,
+        sys_exit_ret,
+        newtask_pid,
+        newtask_clone_flags,
         exec_old_pid,
     );
 }

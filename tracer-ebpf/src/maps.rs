@@ -6,18 +6,17 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey, Target,
-    Thread,
+    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter,
+    SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
 #[map]
 pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(1024, 0);
 
-/// One word: 0 while the window is open. A window has to end for all signals at once, and taking
-/// the programs out one by one takes milliseconds.
+/// One entry: what user space changes while the programs run.
 #[map]
-pub static CLOSED: Array<u32> = Array::with_max_entries(1, 0);
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
 /// Threads seen, by thread id. Allocated beforehand: programs on perf events use it, and kernels
 /// before 6.1 let those use no other hash map.

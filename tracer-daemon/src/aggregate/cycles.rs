@@ -40,7 +40,8 @@ impl Cycles {
             clippy::expect_used,
             reason = "a constant within the documented bounds"
         )]
-        let lifetimes_ns = Histogram::new_with_max(LONGEST_NS, 3).expect("three digits are allowed");
+        let lifetimes_ns =
+            Histogram::new_with_max(LONGEST_NS, 3).expect("three digits are allowed");
         Self {
             cycles: 0,
             short_lived: 0,

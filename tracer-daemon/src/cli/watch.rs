@@ -28,10 +28,11 @@ pub(super) struct Limits {
 
 /// Measures until the process has ended, the time is up, or somebody has had enough.
 pub(super) async fn watch(session: &mut Session, limits: Limits) -> Result<(), Error> {
-    let unwatchable = |error: std::io::Error| Error::Usage(format!("cannot watch the process: {error}"));
+    let unwatchable =
+        |error: std::io::Error| Error::Usage(format!("cannot watch the process: {error}"));
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
-    let process = unsafe { AsyncFd::register(limits.process) }
-        .map_err(|error| unwatchable(error.into()))?;
+    let process =
+        unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(error.into()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unwatchable)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unwatchable)?;
     let mut left = limits.interrupts_for_process;

@@ -7,14 +7,13 @@ use aya::{
     programs::{
         BtfTracePoint, FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint,
         TracePoint,
-        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
-    util::online_cpus,
 };
 
 use super::{
-    catalog::{CATALOG, Point, Probe, Rung, Signal},
-    settings::{CPU_SAMPLES_PER_SECOND, Settings},
+    catalog::{Backend, CATALOG, Point, Probe, Rung, Signal},
+    perf,
+    settings::Settings,
 };
 use crate::{aggregate::snapshot::ProbeStatus, error::Error};
 
@@ -30,6 +29,15 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// Whether a signal is carried by this backend.
+    #[must_use]
+    pub fn uses(&self, signal: &str, backend: Backend) -> bool {
+        let carries = |row: &ProbeStatus| row.backend.as_deref() == Some(backend.name());
+        self.signals
+            .iter()
+            .any(|row| row.signal == signal && carries(row))
+    }
+
     /// Fails if nothing can be measured at all.
     ///
     /// # Errors
@@ -169,6 +177,9 @@ fn attach_probe(
     let program = ebpf
         .program_mut(probe.program)
         .ok_or("the object has no such program")?;
+    if program.fd().is_ok() {
+        return Ok(()); // Another signal has attached the program that both share.
+    }
     let typed = || btf.ok_or("the kernel has no BTF");
     match probe.point {
         Point::Fentry(function) => {
@@ -202,12 +213,16 @@ fn attach_probe(
             program.attach(category, name)?;
         }
         Point::PageFaults => {
-            let period = SamplePolicy::Period(u64::from(settings.config.fault_period));
-            attach_to_every_cpu(program, SoftwareEvent::PageFaults, period)?;
+            let program: &mut PerfEvent = program.try_into()?;
+            program.load()?;
+            // Only to see that it can be: from here on the session turns it on and off.
+            let links = perf::count_faults(program, settings.config.fault_period)?;
+            perf::detach(program, links);
         }
         Point::CpuClock => {
-            let frequency = SamplePolicy::Frequency(CPU_SAMPLES_PER_SECOND);
-            attach_to_every_cpu(program, SoftwareEvent::CpuClock, frequency)?;
+            let program: &mut PerfEvent = program.try_into()?;
+            program.load()?;
+            perf::sample_cpu_clock(program)?;
         }
     }
     Ok(())
@@ -225,20 +240,6 @@ fn unload(program: &mut Program) {
         Program::PerfEvent(program) => program.unload(),
         _ => Ok(()),
     };
-}
-
-fn attach_to_every_cpu(
-    program: &mut Program,
-    event: SoftwareEvent,
-    policy: SamplePolicy,
-) -> Result<(), AttachError> {
-    let program: &mut PerfEvent = program.try_into()?;
-    program.load()?;
-    for cpu in online_cpus().map_err(|(_, error)| error)? {
-        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-        program.attach(PerfEventConfig::Software(event), scope, policy, false)?;
-    }
-    Ok(())
 }
 
 /// An error and its causes in one line; a verifier's log keeps its last line, which says why.

@@ -144,6 +144,7 @@ macro_rules! syscall {
                         ),
                     ],
                 },
+                RAW_SYSCALLS,
                 Rung {
                     backend: Backend::Tracepoint,
                     probes: &[
@@ -161,6 +162,15 @@ macro_rules! syscall {
         }
     };
 }
+
+/// Two programs that every system call passes, for all six signals.
+const RAW_SYSCALLS: Rung = Rung {
+    backend: Backend::TpBtf,
+    probes: &[
+        probe("syscalls_enter_btf", Point::TpBtf("sys_enter")),
+        probe("syscalls_exit_btf", Point::TpBtf("sys_exit")),
+    ],
+};
 
 const fn probe(program: &'static str, point: Point) -> Probe {
     Probe { program, point }

@@ -2,4 +2,5 @@
 
 pub mod attach;
 pub mod catalog;
+pub mod perf;
 pub mod settings;

@@ -7,10 +7,7 @@ use tracer_common::{Config, KernelLayout};
 use super::catalog::{Backend, CATALOG};
 
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
-pub const FAULT_PERIOD: u32 = 31;
-
-/// CPU samples per second on each CPU. Not a divisor of the timer's frequency.
-pub const CPU_SAMPLES_PER_SECOND: u64 = 499;
+pub const FAULT_PERIOD: u32 = 11;
 
 /// Everything the kernel programs are told when they are loaded.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 mod account;
 mod cost;
+mod fault_sampler;
 mod naming;
 mod options;
 
@@ -15,9 +16,10 @@ use std::{
 
 use aya_log::EbpfLogger;
 use log::Log;
-use tracer_common::{ProcessId, Target};
+use tracer_common::{Control, ProcessId, Syscall, Target};
 
 use cost::CostMeter;
+use fault_sampler::FaultSampler;
 use naming::Naming;
 pub use options::Options;
 
@@ -33,6 +35,7 @@ use crate::{
     kernel::{self, privileges},
     probes::{
         attach::{Attached, attach, load},
+        catalog::Backend,
         settings::Settings,
     },
     source::{KernelMaps, Ring},
@@ -51,6 +54,8 @@ pub struct Session {
     state: State<KernelSymbols>,
     naming: Naming,
     cost: CostMeter,
+    faults: FaultSampler,
+    control: Control,
     root: ProcRoot,
     dump: Option<BufWriter<File>>,
     undecodable: u64,
@@ -96,6 +101,10 @@ impl Session {
             .flatten();
         let attached = attach(ebpf, &settings, |_| true);
         attached.check()?;
+        let control = Control {
+            syscalls: by_raw_syscalls(&attached),
+            ..Control::default()
+        };
         let kernel_names = KernelSymbols::read(Path::new("/")).unwrap_or_default();
         Ok(Self {
             attached,
@@ -105,6 +114,8 @@ impl Session {
             state: State::new(kernel_names),
             naming: Naming::new(root.clone()),
             cost: CostMeter::new(Instant::now()),
+            faults: FaultSampler::new(),
+            control,
             root,
             dump: options.create_dump()?,
             undecodable: 0,
@@ -135,6 +146,11 @@ impl Session {
             start_ticks: found.start_ticks,
             flags,
         };
+        if self.attached.uses("faults", Backend::Perf) {
+            self.faults
+                .start(&mut self.attached.ebpf, &mut self.control);
+        }
+        self.maps.control(self.control).map_err(unreadable)?;
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
@@ -183,7 +199,15 @@ impl Session {
     pub fn tick(&mut self) {
         self.drain();
         self.naming.locate(self.state.stacks.take_unnamed());
-        self.cost.tick(&self.attached.ebpf, Instant::now());
+        let now = Instant::now();
+        self.cost.tick(&self.attached.ebpf, now);
+        if self
+            .faults
+            .tick(&mut self.attached.ebpf, &mut self.control, now)
+            && let Err(error) = self.maps.control(self.control)
+        {
+            log::debug!("fault samples keep their weight: {error}");
+        }
         self.look();
         if let Some(logger) = &mut self.logger {
             logger.flush();
@@ -254,7 +278,8 @@ impl Session {
     /// # Errors
     /// When the kernel does not let go of its maps.
     pub fn stop(&mut self) -> Result<(), Error> {
-        self.maps.close().map_err(unreadable)?;
+        self.control.closed = 1;
+        self.maps.control(self.control).map_err(unreadable)?;
         let now = Instant::now();
         self.living = self.find_living(self.maps.targets().map_err(unreadable)?);
         self.tick();
@@ -317,8 +342,20 @@ impl Session {
     }
 }
 
+/// The system calls whose signal is carried by the programs that all system calls pass.
+fn by_raw_syscalls(attached: &Attached) -> u32 {
+    let carried = |call: &Syscall| attached.uses(call.name(), Backend::TpBtf);
+    Syscall::ALL
+        .into_iter()
+        .filter(carried)
+        .map(|call| 1 << call as u32)
+        .sum()
+}
+
 fn unreadable(error: aya::maps::MapError) -> Error {
-    Error::Lost(format!("the kernel does not hand its counters out: {error}"))
+    Error::Lost(format!(
+        "the kernel does not hand its counters out: {error}"
+    ))
 }
 
 fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {

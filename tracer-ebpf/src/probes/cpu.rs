@@ -16,7 +16,9 @@ const USER_LEVEL: u64 = 3;
 #[perf_event]
 fn cpu_clock(ctx: PerfEventContext) -> u32 {
     let Some(thread) = thread() else { return 0 };
-    let Some(mut entry) = reserve::<CpuSample>(Loss::CpuRecords) else { return 0 };
+    let Some(mut entry) = reserve::<CpuSample>(Loss::CpuRecords) else {
+        return 0;
+    };
     let (tid, _) = current_ids();
     let place = entry.as_mut_ptr();
     // SAFETY: the context and the thread are valid; `place` is the reserved record, and every
@@ -25,7 +27,11 @@ fn cpu_clock(ctx: PerfEventContext) -> u32 {
         let user = (*ctx.ctx).regs.cs & USER_LEVEL == USER_LEVEL;
         (*place).header = header(RecordKind::Cpu, (*thread).process, tid, now());
         (*place).user = u32::from(user);
-        (*place).depth = if user { 0 } else { kernel_stack(&ctx, &raw mut (*place).frames) };
+        (*place).depth = if user {
+            0
+        } else {
+            kernel_stack(&ctx, &raw mut (*place).frames)
+        };
     }
     submit(entry);
     0

@@ -9,7 +9,7 @@ use tracer_common::{FaultSample, FaultTime, Loss, RecordKind, Thread};
 
 use crate::{
     emit::{add, emit, emit_with_stack, header, lose, now},
-    filter::{current_ids, random, thread},
+    filter::{control, current_ids, random, thread},
     kernel::{config, current_user_stack},
     maps::{FAULT_TIMES, THREADS},
 };
@@ -40,9 +40,10 @@ fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
 /// The event's period does the sampling.
 #[perf_event]
 fn fault_perf(ctx: PerfEventContext) -> u32 {
-    if let Some(thread) = thread() {
+    if let (Some(thread), Some(control)) = (thread(), control()) {
+        let weight = control.fault_weight;
         // SAFETY: the kernel hands the program a valid context; the thread is from the map.
-        unsafe { sample(&ctx, &*thread, (*ctx.ctx).addr, 0, now()) };
+        unsafe { sample(&ctx, &*thread, (*ctx.ctx).addr, 0, now(), weight) };
     }
     0
 }
@@ -67,7 +68,9 @@ fn enter(address: u64) {
 fn exit(ctx: &impl EbpfContext) {
     let time_ns = now();
     let (tid, _) = current_ids();
-    let Some(thread) = THREADS.get_ptr_mut(&tid) else { return };
+    let Some(thread) = THREADS.get_ptr_mut(&tid) else {
+        return;
+    };
     // SAFETY: as in `enter`.
     let thread = unsafe { &mut *thread };
     if thread.fault_start_ns == 0 {
@@ -76,14 +79,25 @@ fn exit(ctx: &impl EbpfContext) {
     let duration_ns = time_ns.saturating_sub(thread.fault_start_ns);
     thread.fault_start_ns = 0;
     count(thread, duration_ns);
-    sample(ctx, thread, thread.fault_address, duration_ns, time_ns);
+    let weight = config::fault_period();
+    sample(
+        ctx,
+        thread,
+        thread.fault_address,
+        duration_ns,
+        time_ns,
+        weight,
+    );
 }
 
 #[inline(always)]
 fn count(thread: &Thread, duration_ns: u64) {
     let key = thread.process;
     if FAULT_TIMES.get_ptr_mut(&key).is_none() {
-        let none = FaultTime { samples: 0, duration_ns: 0 };
+        let none = FaultTime {
+            samples: 0,
+            duration_ns: 0,
+        };
         let _ = FAULT_TIMES.insert(&key, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     }
     let Some(time) = FAULT_TIMES.get_ptr_mut(&key) else {
@@ -98,14 +112,24 @@ fn count(thread: &Thread, duration_ns: u64) {
 }
 
 #[inline(always)]
-fn sample(ctx: &impl EbpfContext, thread: &Thread, address: u64, duration_ns: u64, time_ns: u64) {
+fn sample(
+    ctx: &impl EbpfContext,
+    thread: &Thread,
+    address: u64,
+    duration_ns: u64,
+    time_ns: u64,
+    weight: u32,
+) {
     if config::whole_machine() != 0 {
         return;
     }
     let (tid, _) = current_ids();
-    let weight = config::fault_period();
     let with_stack = random() % STACK_SHARE == 0;
-    let kind = if with_stack { RecordKind::FaultStack } else { RecordKind::Fault };
+    let kind = if with_stack {
+        RecordKind::FaultStack
+    } else {
+        RecordKind::Fault
+    };
     let fault = FaultSample {
         header: header(kind, thread.process, tid, time_ns),
         address,

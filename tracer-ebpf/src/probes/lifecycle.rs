@@ -96,15 +96,23 @@ fn forked(ctx: &impl EbpfContext, child: ProcessId) {
     if config::whole_machine() != 0 {
         return;
     }
-    let Some(parent) = TARGETS.get_ptr_mut(&pid) else { return };
+    let Some(parent) = TARGETS.get_ptr_mut(&pid) else {
+        return;
+    };
     // SAFETY: from the map, checked.
     if unsafe { (*parent).flags } & Target::FOLLOW == 0 {
         return;
     }
-    let target = Target { start_ticks: child.start_ticks, flags: Target::FOLLOW };
+    let target = Target {
+        start_ticks: child.start_ticks,
+        flags: Target::FOLLOW,
+    };
     if TARGETS.insert(&child.pid, &target, 0).is_err() {
         lose(Loss::ProcessTable);
-        debug!(ctx, "child {} of {} is not followed: too many processes", child.pid, pid);
+        debug!(
+            ctx,
+            "child {} of {} is not followed: too many processes", child.pid, pid
+        );
         return;
     }
     debug!(ctx, "following {}, child of {}", child.pid, pid);
@@ -133,7 +141,10 @@ fn executed(ctx: &impl EbpfContext, old_tid: u32) {
     }
     lifecycle(process, |counts| &raw mut counts.execs);
     if config::whole_machine() == 0 {
-        emit(header(RecordKind::Exec, process, tid, now()), Loss::LifecycleRecords);
+        emit(
+            header(RecordKind::Exec, process, tid, now()),
+            Loss::LifecycleRecords,
+        );
     }
 }
 
@@ -162,10 +173,22 @@ fn ended(ctx: &impl EbpfContext) {
     if let Some(totals) = exit_totals(process) {
         // SAFETY: from the map, checked.
         let totals = unsafe { &mut *totals };
-        add(&raw mut totals.minor, field(task, offset::task_min_flt()).unwrap_or(0));
-        add(&raw mut totals.major, field(task, offset::task_maj_flt()).unwrap_or(0));
-        add(&raw mut totals.user_ns, field(task, offset::task_utime()).unwrap_or(0));
-        add(&raw mut totals.system_ns, field(task, offset::task_stime()).unwrap_or(0));
+        add(
+            &raw mut totals.minor,
+            field(task, offset::task_min_flt()).unwrap_or(0),
+        );
+        add(
+            &raw mut totals.major,
+            field(task, offset::task_maj_flt()).unwrap_or(0),
+        );
+        add(
+            &raw mut totals.user_ns,
+            field(task, offset::task_utime()).unwrap_or(0),
+        );
+        add(
+            &raw mut totals.system_ns,
+            field(task, offset::task_stime()).unwrap_or(0),
+        );
         totals.comm = bpf_get_current_comm().unwrap_or_default();
         // SAFETY: no arguments, cannot fail.
         totals.cgroup = unsafe { bpf_get_current_cgroup_id() };
@@ -178,7 +201,10 @@ fn ended(ctx: &impl EbpfContext) {
     lifecycle(process, |counts| &raw mut counts.exits);
     let _ = TARGETS.remove(&pid);
     if config::whole_machine() == 0 {
-        emit(header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
+        emit(
+            header(RecordKind::Exit, process, tid, now()),
+            Loss::LifecycleRecords,
+        );
     }
 }
 
@@ -207,7 +233,11 @@ fn exit_totals(process: ProcessId) -> Option<*mut ExitTotals> {
 #[inline(always)]
 fn lifecycle(process: ProcessId, counter: impl Fn(&mut Lifecycle) -> *mut u64) {
     if LIFECYCLES.get_ptr_mut(&process).is_none() {
-        let none = Lifecycle { forks: 0, execs: 0, exits: 0 };
+        let none = Lifecycle {
+            forks: 0,
+            execs: 0,
+            exits: 0,
+        };
         let _ = LIFECYCLES.insert(&process, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     }
     match LIFECYCLES.get_ptr_mut(&process) {

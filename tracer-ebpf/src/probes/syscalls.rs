@@ -1,13 +1,17 @@
-//! `__x64_sys_*`, or the `syscalls` tracepoints.
+//! `__x64_sys_*`, or the tracepoints of `raw_syscalls` or `syscalls`.
 
 use aya_ebpf::{
     bindings::pt_regs,
-    macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
-    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, tracepoint},
+    programs::{
+        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext,
+        TracePointContext,
+    },
 };
 use tracer_common::Syscall;
 
 use crate::{
+    filter::control,
     inflight::{enter, exit},
     kernel::{offset, registers},
 };
@@ -16,7 +20,11 @@ use crate::{
 #[inline(always)]
 fn enter_with(syscall: Syscall, regs: *const pt_regs) {
     if let Some(regs) = registers(regs) {
-        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8], regs.rsp);
+        enter(
+            syscall,
+            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8],
+            regs.rsp,
+        );
     }
 }
 
@@ -34,6 +42,50 @@ fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     if let Ok(result) = unsafe { ctx.read_at(offset::sys_exit_ret() as usize) } {
         exit(ctx, syscall, result);
     }
+}
+
+/// The code segment of 64-bit programs (`__USER_CS`); the numbers of 32-bit calls are others.
+const USER_CS_64: u64 = 0x33;
+
+/// `raw_syscalls:sys_enter`, which every system call of the machine passes.
+#[btf_tracepoint]
+fn syscalls_enter_btf(ctx: BtfTracePointContext) -> u32 {
+    let regs = ctx.arg::<*const pt_regs>(0);
+    if let Some(syscall) = served(ctx.arg(1)) {
+        // SAFETY: the verifier knows the argument for a `pt_regs` and makes every access safe.
+        let (args, stack, cs) = unsafe {
+            let args = [
+                (*regs).rdi,
+                (*regs).rsi,
+                (*regs).rdx,
+                (*regs).r10,
+                (*regs).r8,
+            ];
+            (args, (*regs).rsp, (*regs).cs)
+        };
+        if cs == USER_CS_64 {
+            enter(syscall, args, stack);
+        }
+    }
+    0
+}
+
+/// `raw_syscalls:sys_exit`.
+#[btf_tracepoint]
+fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
+    let regs = ctx.arg::<*const pt_regs>(0);
+    // SAFETY: as above.
+    if let Some(syscall) = served(unsafe { (*regs).orig_rax }) {
+        exit(&ctx, syscall, ctx.arg(1));
+    }
+    0
+}
+
+/// The call of this number, if these programs are to serve it.
+#[inline(always)]
+fn served(number: u64) -> Option<Syscall> {
+    let syscall = Syscall::from_x86_64(number)?;
+    (control()?.syscalls >> syscall as u32 & 1 == 1).then_some(syscall)
 }
 
 macro_rules! syscall_probes {
