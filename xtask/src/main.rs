@@ -1,1 +1,37 @@
-fn main() {}
+//! The project's chores. `cargo xtask help` lists them; each command is a module of its own.
+
+mod cargo;
+mod demo;
+mod lint;
+mod setup;
+mod sh;
+mod test;
+mod vm;
+
+use clap::Parser;
+
+/// alloctrace's chores
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Make this machine able to build the BPF programs, and more with `--with`
+    Setup(setup::Args),
+    /// From a fresh clone to a report: set up, build, trace a small workload for five seconds
+    Demo,
+    /// Every test: without privileges, on this kernel as root, and in virtual machines
+    Test(test::Args),
+    /// Formatting and clippy, with warnings as errors
+    Lint,
+    /// Run a command in a virtual machine, under one or all of the kernels that are tested
+    Vm(vm::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Setup(args) => setup::run(&args),
+        Command::Demo => demo::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Lint => lint::run(),
+        Command::Vm(args) => vm::run(&args),
+    }
+}
