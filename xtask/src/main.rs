@@ -9,6 +9,7 @@ mod test;
 mod vm;
 
 use clap::Parser;
+use std::process::ExitCode;
 
 /// alloctrace's chores
 #[derive(Parser)]
@@ -26,12 +27,19 @@ enum Command {
     Vm(vm::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let result = match Command::parse() {
         Command::Setup(args) => setup::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Vm(args) => vm::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

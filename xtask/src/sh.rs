@@ -43,19 +43,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs to the end and returns what was printed; a failure carries the last line of stderr.
+/// Runs to the end and returns what was printed; a failure carries the first line of stderr.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr
+        let first = stderr
             .lines()
-            .rev()
             .find(|line| !line.is_empty())
             .unwrap_or("no message");
-        bail!("`{}` failed: {}: {last}", shown(command), output.status);
+        bail!("`{}` failed: {}: {first}", shown(command), output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

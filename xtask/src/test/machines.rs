@@ -8,8 +8,12 @@ use crate::{
 use anyhow::Result;
 use std::{path::PathBuf, time::Duration};
 
-/// Boots every kernel that is asked for and can be had.
-pub(super) fn run(built: &[Artifact], args: &Args) -> Result<Vec<(Kernel, Tally)>> {
+/// Boots every kernel that is asked for and can be had, and hands on each one's results.
+pub(super) fn run(
+    built: &[Artifact],
+    args: &Args,
+    done: impl FnMut(Kernel, Tally) + Send,
+) -> Result<()> {
     let live = live::find(built)?;
     let guest = Guest {
         files: files(built),
@@ -19,15 +23,12 @@ pub(super) fn run(built: &[Artifact], args: &Args) -> Result<Vec<(Kernel, Tally)
     let image = guest.pack()?;
     let tests = live::count(live);
     let limit = Duration::from_secs(args.timeout);
-    let mut tallies = Vec::new();
     let boot = |kernel: Kernel| match kernel.fetch() {
         Ok(kernel) => judge(image.boot(&kernel, limit)),
         Err(error) => Tally::skip(tests, &format!("{error:#}")),
     };
-    vm::each(&Kernel::or_all(&args.kernel), boot, |kernel, tally| {
-        tallies.push((kernel, tally));
-    });
-    Ok(tallies)
+    vm::each(&Kernel::or_all(&args.kernel), boot, done);
+    Ok(())
 }
 
 /// What the live tests start, at the paths that were compiled into them.

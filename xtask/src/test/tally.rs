@@ -63,7 +63,8 @@ impl Tally {
 
     fn note(&mut self, name: &str, outcome: &str) {
         if let Some(reason) = outcome.strip_prefix("ignored") {
-            let reason = reason.trim_start_matches([',', ' ']);
+            // libtest writes `ignored, why`, libtest-mimic `ignored (why)`.
+            let reason = reason.trim_matches([',', ' ', '(', ')']);
             let reason = if reason.is_empty() {
                 "it gives no reason"
             } else {
@@ -104,19 +105,26 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::Tally;
 
-    const LOG: &str = "running 3 tests
+    const LOG: &str = "running 4 tests
 test a::passes        ... ok
 test a::is_left_out   ... ignored, the kernel has no kprobes
+test a::is_too_new    ... ignored (no BTF)
 test a::fails         ... FAILED
-test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s
+test result: FAILED. 1 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s
 test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out
 ";
 
     #[test]
     fn counts_and_reasons_are_read() {
         let tally = Tally::of(LOG, false, "tests");
-        assert_eq!(tally.to_string(), "3 passed, 1 failed, 1 skipped");
-        assert_eq!(tally.skips, ["a::is_left_out: the kernel has no kprobes"]);
+        assert_eq!(tally.to_string(), "3 passed, 1 failed, 2 skipped");
+        assert_eq!(
+            tally.skips,
+            [
+                "a::is_left_out: the kernel has no kprobes",
+                "a::is_too_new: no BTF"
+            ]
+        );
         assert_eq!(tally.failures, ["a::fails"]);
     }
 

@@ -30,6 +30,7 @@ impl Apt {
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
         fs::write(apt.folder.join("status"), "")?;
+        fs::write(apt.folder.join("apt.conf"), configuration(&apt.folder))?;
         apt.update(&mirror(), suite).or_else(|error| {
             // The mirror's answer is the one worth showing.
             apt.update(ARCHIVE, suite).map_err(|_| error)
@@ -70,29 +71,32 @@ impl Apt {
     }
 
     fn command(&self, program: &str) -> Command {
-        let own =
-            |option: &str, path: &str| format!("{option}={}", self.folder.join(path).display());
         let mut command = Command::new(program);
-        for option in [
-            own("Dir::Etc::sourcelist", "sources.list"),
-            own("Dir::State", "state"),
-            own("Dir::State::lists", "lists"),
-            own("Dir::State::status", "status"),
-            own("Dir::Cache", "cache"),
-            "Dir::Etc::sourceparts=/dev/null".into(),
-            "Dir::Etc::preferences=/dev/null".into(),
-            "Dir::Etc::preferencesparts=/dev/null".into(),
-            "Acquire::Languages=none".into(),
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
-            // Releases in the archive have all expired.
-            "Acquire::Check-Valid-Until=false".into(),
-            // The unprivileged user that apt changes to cannot write below target/.
-            "APT::Sandbox::User=root".into(),
-        ] {
-            command.args(["-o", &option]);
-        }
+        command.env("APT_CONFIG", self.folder.join("apt.conf"));
         command
     }
+}
+
+/// Keeps apt in `folder`, and the machine's sources and pins out of it.
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State "{folder}/state";
+Dir::State::lists "{folder}/lists";
+Dir::State::status "{folder}/status";
+Dir::Cache "{folder}/cache";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+# Releases in the archive have all expired.
+Acquire::Check-Valid-Until "false";
+# The unprivileged user that apt changes to cannot write below target/.
+APT::Sandbox::User "root";
+"#
+    )
 }
 
 /// The mirror that the machine itself uses for Debian.

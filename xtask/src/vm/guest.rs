@@ -90,20 +90,23 @@ fn wait(qemu: &mut sh::Reaped, limit: Duration) -> Result<Option<i32>> {
 
 /// Believes an exit code only when the console and the exit device tell the same.
 fn judge(log: &str, marker: &str, status: i32) -> Result<Outcome> {
-    let end = log
-        .rfind(marker)
+    let (before, told) = log
+        .rsplit_once(&format!("{marker} ends with "))
         .with_context(|| format!("the guest stopped early; {}", last_words(log)))?;
-    let (before, told) = log.split_at(end);
-    let told = told[marker.len()..].trim();
+    let told = told.trim();
     let code: i32 = told
         .parse()
         .with_context(|| format!("unreadable exit status {told:?}"))?;
     if status != (code.min(127) << 1) | 1 {
         bail!("the guest says {code}, but QEMU ended with {status}");
     }
+    // The firmware talks first.
+    let output = before
+        .split_once(&format!("{marker} begins\n"))
+        .map_or(before, |(_, output)| output);
     Ok(Outcome {
         code,
-        log: before.trim_end().to_owned() + "\n",
+        log: output.trim_end().to_owned() + "\n",
     })
 }
 
@@ -123,16 +126,16 @@ mod tests {
 
     #[test]
     fn both_the_marker_and_the_device_must_tell() {
-        let log = "hello\n\nEND 3\n";
-        let outcome = judge(log, "END", 7).expect("3 is 7 >> 1");
+        let log = "BIOS\nM begins\nhello\n\nM ends with 3\n";
+        let outcome = judge(log, "M", 7).expect("3 is 7 >> 1");
         assert_eq!((outcome.code, outcome.log.as_str()), (3, "hello\n"));
         assert_eq!(
-            judge("\nEND 134\n", "END", 255)
+            judge("\nM ends with 134\n", "M", 255)
                 .expect("more than 127 is 127")
                 .code,
             134
         );
-        assert!(judge(log, "END", 1).is_err());
-        assert!(judge("panic\n", "END", 1).is_err());
+        assert!(judge(log, "M", 1).is_err());
+        assert!(judge("M begins\npanic\n", "M", 1).is_err());
     }
 }

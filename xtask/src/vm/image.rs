@@ -25,7 +25,7 @@ pub(crate) struct Guest {
 /// A guest's system, ready to boot under any kernel; gone when dropped.
 pub(crate) struct Image {
     folder: PathBuf,
-    /// What the last line of a guest that ran to its end starts with.
+    /// What the lines around the command's output start with.
     pub(super) marker: String,
 }
 
@@ -41,7 +41,7 @@ impl Guest {
         let folder = super::folder().join("run").join(&name);
         let image = Image {
             folder,
-            marker: format!("alloctrace-guest-{name} ended with"),
+            marker: format!("alloctrace-guest-{name}"),
         };
         let root = image.folder.join("root");
         make_tree(&root)?;

@@ -14,6 +14,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /tmp
 ip link set lo up
 
+# Only what the kernel says from here on is worth showing.
+dmesg -c >/dev/null
+echo "$(cat /guest/marker) begins"
 # Through a pipe, so that programs see no terminal and leave their colours out.
 mkfifo /guest/output
 cat /guest/output & cat=$!
@@ -21,10 +24,10 @@ sh /guest/command </dev/null >/guest/output 2>&1
 code=$?
 # Whatever the command left running keeps the pipe open.
 { sleep 2; kill $cat; } 2>/dev/null &
-wait $cat
+wait $cat 2>/dev/null
 
 [ $code = 0 ] || dmesg | tail -n 40
 echo
-echo "$(cat /guest/marker) $code"
+echo "$(cat /guest/marker) ends with $code"
 /guest/exit $code
 poweroff -f

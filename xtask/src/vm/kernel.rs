@@ -17,7 +17,7 @@ pub(crate) enum Kernel {
     /// bullseye's: no attach cookies
     #[value(name = "5.10")]
     V5_10,
-    /// bookworm's: the last before the maple tree and per-VMA locks were the rule
+    /// bookworm's: before per-VMA locks
     #[value(name = "6.1")]
     V6_1,
     /// trixie's
