@@ -39,21 +39,23 @@ pub(crate) fn run() -> Result<()> {
     let workload = sh::Reaped(workload);
     let pid = workload.0.id().to_string();
     let attach = ["attach", "--pid", &pid, "--duration", "5s"];
+    let name = alloctrace
+        .strip_prefix(sh::workspace())
+        .unwrap_or(alloctrace)
+        .display();
     eprintln!(
-        "demo: mmap_churn runs as pid {pid}; now: {} {}",
-        alloctrace.display(),
+        "demo: mmap_churn runs as pid {pid}; now: {name} {}",
         attach.join(" ")
     );
     sh::run(Command::new(alloctrace).args(attach))?;
     drop(workload);
 
-    let name = alloctrace.display();
     eprintln!("\nNext, on programs of your own:");
-    eprintln!("  {name} doctor                        what this kernel allows");
-    eprintln!("  {name} attach --pid PID              trace a running process until Ctrl-C");
-    eprintln!("  {name} run -- COMMAND                trace a command from its first instruction");
-    eprintln!("  {name} vmas --pid PID                its mappings and the holes between them");
-    eprintln!("  {name} top                           the whole machine, live");
+    eprintln!("  {name} doctor              what this kernel allows");
+    eprintln!("  {name} attach --pid PID    trace a running process until Ctrl-C");
+    eprintln!("  {name} run -- COMMAND      trace a command from its first instruction");
+    eprintln!("  {name} vmas --pid PID      its mappings and the holes between them");
+    eprintln!("  {name} top                 the whole machine, live");
     Ok(())
 }
 

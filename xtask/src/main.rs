@@ -24,6 +24,8 @@ enum Command {
     /// Formatting and clippy, with warnings as errors
     Lint,
     /// Run a command in a virtual machine, under one or all of the kernels that are tested
+    ///
+    /// Kernels are kept in target/vm/kernels; delete that to have newer ones fetched.
     Vm(vm::Args),
 }
 

@@ -1,10 +1,13 @@
 //! `cargo xtask setup`: everything that building and testing need beyond rustup's stable.
 
+mod linker;
 mod packages;
 mod toolchain;
 
+use crate::sh;
 use anyhow::Result;
 use clap::ValueEnum;
+use std::path::PathBuf;
 
 /// What to set up
 #[derive(clap::Args)]
@@ -44,10 +47,15 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
     packages::ensure(&needs)?;
     if groups.contains(&Group::Build) {
         let toolchain = toolchain::find()?;
-        let linker = toolchain.install_linker()?;
+        let linker = linker::install(toolchain.llvm)?;
         toolchain.describe(&linker)?;
     }
     Ok(())
+}
+
+/// Where the project keeps tools that are its own.
+fn tools() -> PathBuf {
+    sh::workspace().join("target/tools")
 }
 
 impl Group {

@@ -1,6 +1,6 @@
 //! A compiler for BPF and the linker that matches its LLVM.
 
-use super::packages;
+use super::{linker, packages, tools};
 use crate::{cargo, sh};
 use anyhow::{Context, Result, bail};
 use std::{
@@ -11,16 +11,14 @@ use std::{
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
-const LINKER_VERSION: &str = "0.13.0";
-/// The LLVM versions that this bpf-linker can be built with.
-const LINKER_LLVMS: std::ops::RangeInclusive<u32> = 21..=23;
 
 /// A compiler that can build for `bpfel-unknown-none`.
 pub(crate) struct Toolchain {
     rustc: PathBuf,
     cargo: PathBuf,
     build_std: bool,
-    llvm: u32,
+    /// The major version of its LLVM, which the linker's must match.
+    pub(crate) llvm: u32,
 }
 
 /// Where the toolchain is described for tracer-daemon's build script.
@@ -30,7 +28,7 @@ pub(crate) fn description() -> PathBuf {
 
 /// Rustup's nightly where it is complete, else Debian's set.
 pub(crate) fn find() -> Result<Toolchain> {
-    if let Some(nightly) = nightly().filter(Toolchain::can_link) {
+    if let Some(nightly) = nightly().filter(|nightly| linker::to_be_had(nightly.llvm)) {
         return Ok(nightly);
     }
     debian().context(
@@ -72,52 +70,6 @@ fn debian() -> Result<Toolchain> {
 }
 
 impl Toolchain {
-    fn llvm_prefix(&self) -> PathBuf {
-        format!("/usr/lib/llvm-{}", self.llvm).into()
-    }
-
-    /// A nightly can be ahead of every LLVM to be had, and then the next toolchain must do.
-    fn can_link(&self) -> bool {
-        let at_hand = || self.llvm_prefix().join("bin/llvm-config").is_file();
-        LINKER_LLVMS.contains(&self.llvm)
-            && (at_hand() || packages::available(&format!("llvm-{}-dev", self.llvm)))
-    }
-
-    /// Builds bpf-linker unless it is there; cargo knows, by version and features.
-    pub(crate) fn install_linker(&self) -> Result<PathBuf> {
-        let llvm = self.llvm;
-        if !LINKER_LLVMS.contains(&llvm) {
-            bail!(
-                "bpf-linker {LINKER_VERSION} cannot use LLVM {llvm}, which {} has",
-                self.rustc.display()
-            );
-        }
-        if sh::find("dpkg-query").is_some() {
-            let (headers, polly) = (format!("llvm-{llvm}-dev"), format!("libpolly-{llvm}-dev"));
-            packages::install(&[&headers, &polly, "zlib1g-dev", "libzstd-dev"])?;
-        }
-        let linker = tools().join("bin/bpf-linker");
-        if !linker.exists() {
-            eprintln!("setup: building bpf-linker (a minute or two, once)");
-        }
-        let feature = format!("llvm-{llvm}");
-        let install = [
-            "install",
-            "--quiet",
-            "--locked",
-            "bpf-linker",
-            "--version",
-            LINKER_VERSION,
-        ];
-        let mut command = cargo::cargo();
-        command
-            .args(install)
-            .args(["--no-default-features", "--features", &feature, "--root"])
-            .arg(tools());
-        sh::run(command.env("LLVM_PREFIX", self.llvm_prefix()))?;
-        Ok(linker)
-    }
-
     /// Writes the description, unless it says so already: cargo watches the file's time.
     pub(crate) fn describe(&self, linker: &Path) -> Result<()> {
         let text = format!(
@@ -133,10 +85,6 @@ impl Toolchain {
         }
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
-}
-
-fn tools() -> PathBuf {
-    sh::workspace().join("target/tools")
 }
 
 fn llvm_of(rustc: &Path) -> Result<u32> {

@@ -47,7 +47,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel's image, from the cache or from Debian. Delete `target/vm` to get newer ones.
+    /// The kernel's image, from the cache or from Debian. Delete `target/vm/kernels` to get newer ones.
     pub(crate) fn fetch(self) -> Result<PathBuf> {
         let cache = super::folder().join("kernels").join(self.suite());
         if let Some(cached) = find_image(&cache) {

@@ -4,6 +4,7 @@ mod apt;
 mod guest;
 mod image;
 mod kernel;
+mod root;
 
 pub(crate) use guest::Outcome;
 pub(crate) use image::Guest;
@@ -44,24 +45,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&[setup::Group::Test])?;
     let image = guest(args)?.pack()?;
     let limit = Duration::from_secs(args.timeout);
-    let mut failed = Vec::new();
-    each(
-        &Kernel::or_all(&args.kernel),
-        |kernel| image.boot(&kernel.fetch()?, limit),
-        |kernel, result| match result {
-            Ok(outcome) => {
-                eprintln!("vm: Linux {kernel}: exit status {}", outcome.code);
-                print!("{}", outcome.log);
-                failed.extend((outcome.code != 0).then_some(kernel.to_string()));
-            }
-            Err(error) => {
-                eprintln!("vm: Linux {kernel}: {error:#}");
-                failed.push(kernel.to_string());
-            }
-        },
-    );
+    let kernels = Kernel::or_all(&args.kernel);
+    let (mut failed, mut skipped) = (Vec::new(), 0);
+    let boot = |kernel: Kernel| kernel.fetch().map(|kernel| image.boot(&kernel, limit));
+    each(&kernels, boot, |kernel, result| match result {
+        Ok(Ok(outcome)) => {
+            eprintln!("vm: Linux {kernel}: exit status {}", outcome.code);
+            print!("{}", outcome.log);
+            failed.extend((outcome.code != 0).then(|| kernel.to_string()));
+        }
+        Ok(Err(error)) => {
+            eprintln!("vm: Linux {kernel}: {error:#}");
+            failed.push(kernel.to_string());
+        }
+        Err(error) => {
+            eprintln!("vm: Linux {kernel}: skipped: {error:#}");
+            skipped += 1;
+        }
+    });
     if !failed.is_empty() {
         bail!("failed under Linux {}", failed.join(", "));
+    }
+    if skipped == kernels.len() {
+        bail!("not run: no kernel could be had");
     }
     Ok(())
 }
