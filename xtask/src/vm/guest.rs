@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Without cmpxchg16b, whose emulation (QEMU 7.2) corrupted the slabs of Linux 6.12 in one boot of six.
+const CPU: &str = "qemu64,-cx16";
+
 /// How a guest's command ended.
 pub(crate) struct Outcome {
     /// Its exit status.
@@ -53,7 +56,7 @@ impl Image {
             "-machine",
             "q35",
             "-cpu",
-            "qemu64",
+            CPU,
             "-smp",
             "2",
         ])
@@ -71,7 +74,10 @@ impl Image {
         .arg("-initrd")
         .arg(initrd)
         // Of the kernel's messages only a panic may cut into the command's lines.
-        .args(["-append", "console=ttyS0 panic=-1 quiet loglevel=1"]);
+        .args([
+            "-append",
+            "console=ttyS0 panic=-1 oops=panic quiet loglevel=1",
+        ]);
         Ok(qemu)
     }
 }
