@@ -1,0 +1,80 @@
+//! `cargo xtask setup`: everything that building and testing need beyond rustup's stable.
+
+mod linker;
+mod packages;
+mod toolchain;
+
+use crate::sh;
+use anyhow::Result;
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+/// What to set up
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What else to prepare for; building is always included
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<Group>,
+}
+
+/// A purpose, and the packages that it needs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// The tracer and its BPF programs
+    Build,
+    /// The live tests and the virtual machines
+    Test,
+    /// The benchmarks, and the tracers that they compare with
+    Bench,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure(&[&[Group::Build], args.with.as_slice()].concat())?;
+    eprintln!(
+        "setup: done; the BPF toolchain is described in {}",
+        toolchain::description().display()
+    );
+    Ok(())
+}
+
+/// Makes sure of what `groups` need, installing only what is missing.
+pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
+    let mut needs = Vec::new();
+    for group in groups {
+        needs.extend_from_slice(group.needs());
+    }
+    packages::ensure(&needs)?;
+    if groups.contains(&Group::Build) {
+        let toolchain = toolchain::find()?;
+        let linker = linker::install(toolchain.llvm)?;
+        toolchain.describe(&linker)?;
+    }
+    Ok(())
+}
+
+/// Where the project keeps tools that are its own.
+fn tools() -> PathBuf {
+    sh::workspace().join("target/tools")
+}
+
+impl Group {
+    /// Debian packages, each with a program that shows it is there where dpkg cannot be asked.
+    fn needs(self) -> &'static [packages::Need] {
+        match self {
+            Self::Build => &[("gcc", "gcc"), ("libc6-dev", "gcc")],
+            Self::Test => &[
+                ("gcc", "gcc"),
+                ("libc6-dev", "gcc"),
+                ("qemu-system-x86", "qemu-system-x86_64"),
+                ("busybox-static", "busybox"),
+                ("cpio", "cpio"),
+                ("strace", "strace"),
+                ("redis-server", "redis-server"),
+                ("redis-tools", "redis-benchmark"),
+                ("python3", "python3"),
+            ],
+            Self::Bench => &[("bpftrace", "bpftrace"), ("strace", "strace")],
+        }
+    }
+}
