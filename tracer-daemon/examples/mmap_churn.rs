@@ -19,6 +19,7 @@ struct Options {
     cycles: u64,
     until: Duration,
     pause: Duration,
+    spin: Duration,
     wait: bool,
 }
 
@@ -31,6 +32,7 @@ fn options() -> Options {
         cycles: u64::MAX,
         until: Duration::from_secs(3600),
         pause: Duration::ZERO,
+        spin: Duration::ZERO,
         wait: false,
     };
     let mut words = std::env::args().skip(1);
@@ -45,6 +47,7 @@ fn options() -> Options {
             "--cycles" => options.cycles = number().unwrap_or(u64::MAX),
             "--seconds" => options.until = Duration::from_secs(number().unwrap_or(3600)),
             "--pause-us" => options.pause = Duration::from_micros(number().unwrap_or(0)),
+            "--spin-us" => options.spin = Duration::from_micros(number().unwrap_or(0)),
             _ => {
                 eprintln!("unknown option {word}");
                 std::process::exit(2);
@@ -71,6 +74,7 @@ fn main() {
     while cycles < options.cycles && begin.elapsed() < options.until {
         handle_request(&options, &mut kept);
         cycles += 1;
+        work(options.spin);
         if !options.pause.is_zero() {
             std::thread::sleep(options.pause);
         }
@@ -150,6 +154,14 @@ fn touch(block: *mut u8, options: &Options) {
     for touch in 0..options.touches {
         // SAFETY: `touches × stride` is within the block.
         unsafe { block.add(touch * stride).write_volatile(1) };
+    }
+}
+
+/// The rest of the request.
+fn work(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 

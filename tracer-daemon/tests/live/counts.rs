@@ -1,0 +1,228 @@
+//! Counts against a program that knows how many calls it makes, by every rung.
+
+use std::process::Command;
+
+use alloctrace::sink::Recording;
+use libtest_mimic::{Failed, Trial};
+
+use crate::{
+    support::{Machine, Target, Tracer, ensure, same, truth},
+    trial,
+};
+
+const THREADS: u64 = 8;
+const ROUNDS: u64 = 500;
+const CALLS: u64 = THREADS * ROUNDS;
+const LENGTH: u64 = 16 * 4096;
+const TOUCHES: u64 = 4;
+
+pub fn trials(machine: &Machine) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for backend in ["fentry", "kprobe", "tp_btf", "tracepoint"] {
+        trials.push(trial(
+            format!("counts_by_{backend}_equal_the_truth"),
+            machine.cannot_use("mmap", backend),
+            move || counts(backend),
+        ));
+    }
+    for backend in ["tp_btf", "raw_tracepoint", "tracepoint"] {
+        trials.push(trial(
+            format!("faults_of_an_ended_process_by_{backend}_equal_the_truth"),
+            machine.cannot_use("process", backend),
+            move || faults_after_the_end(backend),
+        ));
+        trials.push(trial(
+            format!("children_by_{backend}_are_followed"),
+            machine.cannot_use("process", backend),
+            move || follow(backend),
+        ));
+    }
+    for backend in ["fentry", "kprobe", "perf"] {
+        trials.push(trial(
+            format!("faults_by_{backend}_fall_where_they_fall"),
+            machine.cannot_use("faults", backend),
+            move || fault_places(backend),
+        ));
+    }
+    trials.push(trial(
+        "an_overflowing_ring_costs_no_count",
+        machine.cannot_trace(),
+        overflow,
+    ));
+    trials
+}
+
+fn start() -> Target {
+    let mut target =
+        Target::start(Command::new(truth()).args([THREADS.to_string(), ROUNDS.to_string()]));
+    target.hear("ready");
+    target
+}
+
+/// One window over the truth's work, with the process idle at both ends.
+fn measure(options: &[&str]) -> Result<(Recording, u64, u64), Failed> {
+    let mut target = start();
+    let before = target.stat();
+    let tracer = Tracer::attach(target.pid(), options);
+    target.nudge();
+    target.hear("done");
+    let recording = tracer.interrupt()?;
+    let after = target.stat();
+    let minor = after.minor_faults - before.minor_faults;
+    Ok((recording, minor, after.major_faults - before.major_faults))
+}
+
+fn check_calls(recording: &Recording) -> Result<(), Failed> {
+    // Calls, failures, bytes.
+    let expected = [
+        ("mmap", 2 * CALLS, CALLS, CALLS * LENGTH),
+        ("munmap", 2 * CALLS, CALLS, CALLS * 2 * LENGTH),
+        ("mremap", 2 * CALLS, CALLS, CALLS * 2 * LENGTH),
+        ("mprotect", 2 * CALLS, CALLS, CALLS * LENGTH),
+        ("madvise", 2 * CALLS, CALLS, CALLS * LENGTH),
+        ("brk", CALLS, 0, 0),
+    ];
+    for (name, calls, failures, bytes) in expected {
+        let totals = recording.snapshot.syscalls.get(name);
+        let totals = totals.ok_or_else(|| format!("{name} was not measured"))?;
+        let got = (totals.calls, totals.failures, totals.bytes);
+        same(name, got, (calls, failures, bytes))?;
+        ensure(totals.seconds > 0.0, format!("{name} took no time"))?;
+    }
+    Ok(())
+}
+
+fn counts(backend: &str) -> Result<(), Failed> {
+    let option = format!("--backend=all={backend}");
+    let (recording, minor, major) = measure(&[&option])?;
+    check_calls(&recording)?;
+    let snapshot = &recording.snapshot;
+    same("minor faults", snapshot.faults.minor, Some(minor))?;
+    same("major faults", snapshot.faults.major, Some(major))?;
+    ensure(minor >= CALLS * TOUCHES, "fewer faults than touches")?;
+    same("losses", snapshot.lost.len(), 0)?;
+    ensure(snapshot.window.complete, "the window is not complete")?;
+    let mappings = snapshot.mappings.as_ref().ok_or("no mappings")?;
+    same("cycles", mappings.cycles, CALLS)?;
+    let sizes: Vec<_> = mappings
+        .sizes
+        .iter()
+        .map(|size| (size.bytes, size.cycles))
+        .collect();
+    same("sizes", sizes, vec![(2 * LENGTH, CALLS)])?;
+    let row = snapshot
+        .tracer
+        .probes
+        .iter()
+        .find(|row| row.signal == "mmap");
+    same(
+        "backend",
+        row.and_then(|row| row.backend.as_deref()),
+        Some(backend),
+    )
+}
+
+/// The kernel forgets a process's totals with the process: the probes must have them.
+fn faults_after_the_end(backend: &str) -> Result<(), Failed> {
+    let (threads, rounds) = (THREADS.to_string(), ROUNDS.to_string());
+    let mut target = Target::start(Command::new(truth()).args([&threads, &rounds, "exit"]));
+    target.hear("ready");
+    let before = target.stat();
+    let option = format!("--backend=process={backend}");
+    let tracer = Tracer::attach(target.pid(), &[&option]);
+    target.nudge();
+    let recording = tracer.finish()?;
+    // Not waited for yet: the kernel still keeps the sums of a zombie.
+    let after = target.stat();
+    same("state", after.state, 'Z')?;
+    let truth = after.minor_faults - before.minor_faults;
+    same("minor faults", recording.snapshot.faults.minor, Some(truth))?;
+    check_calls(&recording)
+}
+
+fn follow(backend: &str) -> Result<(), Failed> {
+    let program = truth();
+    let script = format!(
+        "read line; for child in 1 2 3; do {} 2 100 exit </dev/null >/dev/null; done; echo done; read line",
+        program.display()
+    );
+    let mut target = Target::start(Command::new("sh").args(["-c", &script]));
+    let option = format!("--backend=process={backend}");
+    let tracer = Tracer::attach(target.pid(), &[&option, "--follow"]);
+    target.nudge();
+    target.hear("done");
+    let recording = tracer.interrupt()?;
+    let mremap = &recording.snapshot.syscalls["mremap"];
+    same(
+        "mremap calls and failures",
+        (mremap.calls, mremap.failures),
+        (3 * 2 * 200, 3 * 200),
+    )?;
+    let minor = recording.snapshot.faults.minor.unwrap_or(0);
+    ensure(
+        minor >= 3 * 200 * TOUCHES,
+        format!("{minor} faults of children are too few"),
+    )?;
+    same("losses", recording.snapshot.lost.len(), 0)
+}
+
+/// All touches are inside short-lived mappings, and nearly all faults are touches.
+fn fault_places(backend: &str) -> Result<(), Failed> {
+    let option = format!("--backend=faults={backend}");
+    let (recording, minor, _) = measure(&[&option])?;
+    same("minor faults", recording.snapshot.faults.minor, Some(minor))?;
+    let sampled: u64 = recording
+        .snapshot
+        .stacks
+        .iter()
+        .filter(|stack| stack.kind == "fault")
+        .map(|stack| stack.count)
+        .sum();
+    ensure(sampled > 0, "no fault was sampled with its stack")?;
+    if backend != "perf" {
+        ensure(
+            recording.snapshot.faults.seconds.is_some_and(|s| s > 0.0),
+            "faults took no time",
+        )?;
+    }
+    Ok(())
+}
+
+fn overflow() -> Result<(), Failed> {
+    let mut target =
+        Target::start(Command::new(truth()).args([THREADS.to_string(), "5000".into()]));
+    target.hear("ready");
+    let before = target.stat();
+    let tracer = Tracer::attach(target.pid(), &["--ring", "4"]);
+    target.nudge();
+    target.hear("done");
+    let recording = tracer.interrupt()?;
+    let after = target.stat();
+    let snapshot = &recording.snapshot;
+    let mmap = &snapshot.syscalls["mmap"];
+    let calls = THREADS * 5000;
+    same(
+        "mmap calls and failures",
+        (mmap.calls, mmap.failures),
+        (2 * calls, calls),
+    )?;
+    let truth = after.minor_faults - before.minor_faults;
+    same("minor faults", snapshot.faults.minor, Some(truth))?;
+    let lost = snapshot.lost.get("mapping_records").copied().unwrap_or(0);
+    ensure(lost > 0, "a ring of 4 KiB did not overflow")?;
+    ensure(!snapshot.window.complete, "the window is called complete")?;
+    let cycles = snapshot
+        .mappings
+        .as_ref()
+        .map_or(0, |mappings| mappings.cycles);
+    ensure(
+        cycles < calls,
+        "every cycle is there although records were lost",
+    )?;
+    // What is there and what is missing add up to what was written.
+    let text = alloctrace::sink::report::text(&recording, Default::default());
+    ensure(
+        text.contains("lower bound"),
+        "the report does not call them lower bounds",
+    )
+}

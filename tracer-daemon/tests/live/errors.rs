@@ -1,0 +1,285 @@
+//! What goes wrong says so in one line, with the right status, and leaves no probe behind.
+
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Output, Stdio},
+};
+
+use aya::programs::loaded_programs;
+use libtest_mimic::{Failed, Trial};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    support::{ALLOCTRACE, Machine, Target, Tracer, alloctrace, ensure, same, truth, workload},
+    trial,
+};
+
+/// Nobody.
+const NOBODY: u32 = 65534;
+
+pub fn trials(machine: &Machine) -> Vec<Trial> {
+    let root = || machine.cannot_trace();
+    vec![
+        trial("no_such_process_is_status_4", root(), no_such_process),
+        trial("a_zombie_is_status_4", root(), zombie),
+        trial("a_target_that_ends_is_reported", root(), target_ends),
+        trial("a_reused_pid_is_not_counted", root(), reused_pid),
+        trial("not_root_is_status_3", root(), not_root),
+        trial("no_btf_is_said_and_counts_go_on", root(), no_btf),
+        trial("a_probe_that_cannot_attach_is_named", root(), no_probe),
+        trial("an_unwritable_output_is_status_2", root(), unwritable),
+        trial("a_full_disk_loses_no_report", root(), full_disk),
+        trial(
+            "a_command_that_is_not_there_is_status_2",
+            root(),
+            no_command,
+        ),
+        trial("run_passes_the_status_through", root(), status_through),
+        trial(
+            "interrupted_twice_it_ends_at_once",
+            root(),
+            interrupted_twice,
+        ),
+        trial("killed_it_leaves_nothing_behind", root(), killed),
+        trial("strict_fails_after_a_loss", root(), strict),
+    ]
+}
+
+/// Its status, and one line that has all the `words`.
+fn fails(output: &Output, status: i32, words: &[&str]) -> Result<(), Failed> {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    same("status", output.status.code(), Some(status))
+        .map_err(|error| format!("{}; it said {said}", error.message().unwrap_or_default()))?;
+    let lines: Vec<_> = said
+        .lines()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .collect();
+    ensure(
+        lines.len() == 1,
+        format!("no single line has {words:?}: {said}"),
+    )
+}
+
+/// The kernel's programs of ours that are loaded.
+fn our_programs() -> usize {
+    let ours = |name: &str| {
+        name.ends_with("_enter") || name.starts_with("syscalls_ent") || name == "cpu_clock"
+    };
+    loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name_as_str().is_some_and(ours))
+        .count()
+}
+
+fn no_such_process() -> Result<(), Failed> {
+    let output = alloctrace(&["attach", "--pid", "4194303"]);
+    fails(&output, 4, &["no process 4194303"])?;
+    same(
+        "lines",
+        String::from_utf8_lossy(&output.stderr).lines().count(),
+        1,
+    )
+}
+
+fn zombie() -> Result<(), Failed> {
+    let mut child = Command::new("true").spawn()?;
+    let pid = child.id();
+    while crate::support::state(pid) != Some('Z') {
+        std::thread::yield_now();
+    }
+    let output = alloctrace(&["attach", "--pid", &pid.to_string()]);
+    child.wait()?;
+    fails(&output, 4, &["has ended"])
+}
+
+fn target_ends() -> Result<(), Failed> {
+    let mut target = Target::start(Command::new(truth()).args(["2", "10", "exit"]));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    target.nudge();
+    let recording = tracer.finish()?;
+    same(
+        "mremap calls",
+        recording.snapshot.syscalls["mremap"].calls,
+        40,
+    )?;
+    same("programs left", our_programs(), 0)
+}
+
+/// Another process gets the target's pid while the tracer runs.
+fn reused_pid() -> Result<(), Failed> {
+    let mut first = Target::start(Command::new(truth()).args(["1", "10"]));
+    first.hear("ready");
+    let pid = first.pid();
+    let tracer = Tracer::attach(pid, &[]);
+    tracer.signal(Signal::STOP);
+    drop(first);
+    let mut second = None;
+    for _ in 0..200 {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
+        let candidate = Target::start(Command::new(truth()).args(["1", "500"]));
+        if candidate.pid() == pid {
+            second = Some(candidate);
+            break;
+        }
+    }
+    let mut second = second.ok_or("the pid did not come again")?;
+    second.hear("ready");
+    second.nudge();
+    second.hear("done");
+    tracer.signal(Signal::CONT);
+    let recording = tracer.finish()?;
+    same(
+        "mremap calls of the first",
+        recording.snapshot.syscalls["mremap"].calls,
+        0,
+    )
+}
+
+fn not_root() -> Result<(), Failed> {
+    let output = Command::new(ALLOCTRACE)
+        .args(["attach", "--pid", "1"])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .current_dir("/")
+        .output();
+    // The build directory may be closed to other users; the file descriptor is not.
+    let output = match output {
+        Ok(output) => output,
+        Err(_) => as_nobody_by_copy()?,
+    };
+    fails(&output, 3, &["CAP_", "root"])
+}
+
+fn as_nobody_by_copy() -> Result<Output, Failed> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::with_prefix_in("alloctrace", "/tmp")?;
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
+    let copy = directory.path().join("alloctrace");
+    std::fs::copy(ALLOCTRACE, &copy)?;
+    Ok(Command::new(copy)
+        .args(["attach", "--pid", "1"])
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .current_dir("/")
+        .output()?)
+}
+
+/// An empty file system hides the kernel's BTF, for one command and its children only.
+fn no_btf() -> Result<(), Failed> {
+    let script = format!(
+        "mount -t tmpfs none /sys/kernel/btf && exec {ALLOCTRACE} run --format json -- {} 2 10 exit",
+        truth().display()
+    );
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .stdin(Stdio::null())
+        .output()?;
+    fails(&output, 0, &["BTF"])?;
+    // The truth's own word "ready" comes first.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = text.find('{').map_or("", |at| &text[at..]);
+    let recording = alloctrace::sink::Recording::read_from(json.as_bytes(), "stdout")?;
+    same(
+        "mremap calls",
+        recording.snapshot.syscalls["mremap"].calls,
+        40,
+    )
+}
+
+fn no_probe() -> Result<(), Failed> {
+    // brk cannot be had by a backend that its kernel function does not exist for.
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c"])
+        .arg(format!(
+            "mount -t tmpfs none /sys/kernel/tracing && mount -t tmpfs none /sys/kernel/debug; \
+             exec {ALLOCTRACE} run --backend brk=tracepoint --format json -- true"
+        ))
+        .output()?;
+    fails(&output, 0, &["brk is not measured"])?;
+    let recording = alloctrace::sink::Recording::read_from(output.stdout.as_slice(), "stdout")?;
+    ensure(
+        !recording.snapshot.syscalls.contains_key("brk"),
+        "brk has a number all the same",
+    )?;
+    ensure(
+        recording.snapshot.syscalls["mmap"].calls > 0,
+        "mmap was not counted",
+    )
+}
+
+fn unwritable() -> Result<(), Failed> {
+    let output = alloctrace(&["run", "--output", "/no/such/place/file.json", "--", "true"]);
+    fails(&output, 2, &["/no/such/place/file.json", "directory"])
+}
+
+fn full_disk() -> Result<(), Failed> {
+    let output = alloctrace(&["run", "--output", "/dev/full", "--", "true"]);
+    fails(&output, 2, &["/dev/full", "No space left"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure(text.contains("system calls"), "the report was not printed")
+}
+
+fn no_command() -> Result<(), Failed> {
+    fails(
+        &alloctrace(&["run", "--", "/no/such/program"]),
+        2,
+        &["/no/such/program"],
+    )
+}
+
+fn status_through() -> Result<(), Failed> {
+    let status = |script: &str| alloctrace(&["run", "--", "sh", "-c", script]).status.code();
+    same("exit status", status("exit 17"), Some(17))?;
+    same(
+        "status of a signal",
+        status("kill -TERM $$"),
+        Some(128 + 15),
+    )
+}
+
+fn interrupted_twice() -> Result<(), Failed> {
+    let mut target = Target::start(Command::new(workload("mmap_churn")).arg("--wait"));
+    target.hear("pid");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    tracer.signal(Signal::INT);
+    tracer.signal(Signal::INT);
+    // The second one may come when the report is already out.
+    let status = tracer.wait()?;
+    ensure(
+        matches!(status.code(), Some(0 | 130)),
+        format!("it ended with {status}"),
+    )?;
+    same("programs left", our_programs(), 0)
+}
+
+fn killed() -> Result<(), Failed> {
+    let mut target = Target::start(Command::new(workload("mmap_churn")).arg("--wait"));
+    target.hear("pid");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    ensure(
+        our_programs() > 0,
+        "no program of ours is recognised while tracing",
+    )?;
+    tracer.signal(Signal::KILL);
+    tracer.wait()?;
+    let begin = std::time::Instant::now();
+    // The kernel frees programs after a grace period.
+    while our_programs() > 0 {
+        ensure(begin.elapsed().as_secs() < 10, "programs are left behind")?;
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn strict() -> Result<(), Failed> {
+    let program = truth();
+    let output = Command::new(ALLOCTRACE)
+        .args(["run", "--strict", "--ring", "4", "--"])
+        .arg(program)
+        .args(["8", "5000", "exit"])
+        .stdin(Stdio::null())
+        .output()?;
+    fails(&output, 5, &["lost", "mapping_records"])
+}

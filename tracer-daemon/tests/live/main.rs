@@ -1,0 +1,45 @@
+//! Tests on a running kernel, as root, on processes that they start themselves.
+//!
+//! A test whose surroundings are missing is shown as ignored, with the reason in its name. In the
+//! project's virtual machines (`ALLOCTRACE_TIER=vm`) every rung has to work.
+
+mod churn;
+mod counts;
+mod errors;
+mod real;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test, or why it cannot be run here.
+pub type Check = fn() -> Result<(), Failed>;
+
+/// Makes a test of `check`; one with a `missing` is shown and not run.
+pub fn trial(
+    name: impl Into<String>,
+    missing: Option<String>,
+    check: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let name = name.into();
+    match missing {
+        None => Trial::test(name, check),
+        Some(reason) => {
+            let reason = reason.replace('\n', " ");
+            Trial::test(format!("{name} (skipped: {reason})"), || Ok(())).with_ignored_flag(true)
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test measures processes of its own, and their load would disturb the others.
+    arguments.test_threads = Some(1);
+    let machine = support::Machine::look();
+    let mut trials = counts::trials(&machine);
+    trials.extend(churn::trials(&machine));
+    trials.extend(real::trials(&machine));
+    trials.extend(errors::trials(&machine));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,268 @@
+//! Starting targets and tracers, and waiting for what they say instead of for time to pass.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+};
+
+use alloctrace::{census::ProcRoot, sink::Recording};
+use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The program under test.
+pub const ALLOCTRACE: &str = env!("CARGO_BIN_EXE_alloctrace");
+
+/// What this machine offers.
+pub struct Machine {
+    root: bool,
+    vm: bool,
+    rungs: Vec<(String, String, Option<String>)>,
+}
+
+impl Machine {
+    /// Asks the doctor.
+    pub fn look() -> Self {
+        let root = rustix::process::geteuid().is_root();
+        let vm = std::env::var("ALLOCTRACE_TIER").is_ok_and(|tier| tier == "vm");
+        let rungs = if root {
+            rungs().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        Self { root, vm, rungs }
+    }
+
+    /// Why nothing can be traced here.
+    pub fn cannot_trace(&self) -> Option<String> {
+        (!self.root).then(|| "tracing needs root".to_owned())
+    }
+
+    /// Why a rung cannot be tested here. In the virtual machines there is no excuse.
+    pub fn cannot_use(&self, signal: &str, backend: &str) -> Option<String> {
+        if self.vm {
+            return None;
+        }
+        self.cannot_trace().or_else(|| {
+            let row = self
+                .rungs
+                .iter()
+                .find(|row| row.0 == signal && row.1 == backend);
+            row.map_or(Some("the doctor does not know it".to_owned()), |row| {
+                row.2.clone()
+            })
+        })
+    }
+
+    /// Why a test that needs Debian's programs cannot be run here.
+    pub fn lacks(&self, programs: &[&str]) -> Option<String> {
+        let found = |program: &&&str| {
+            ["/usr/bin", "/bin", "/usr/sbin"]
+                .iter()
+                .any(|dir| Path::new(dir).join(program).exists())
+        };
+        self.cannot_trace().or_else(|| {
+            let missing = programs.iter().find(|program| !found(program))?;
+            Some(format!("{missing} is not installed"))
+        })
+    }
+
+    /// Whether the kernel runs in the project's own virtual machine.
+    pub fn is_vm(&self) -> bool {
+        self.vm
+    }
+}
+
+fn rungs() -> Option<Vec<(String, String, Option<String>)>> {
+    let out = Command::new(ALLOCTRACE)
+        .args(["doctor", "--format", "json"])
+        .output()
+        .ok()?;
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let rows = report["rungs"].as_array()?;
+    Some(
+        rows.iter()
+            .filter_map(|row| {
+                Some((
+                    text(&row["signal"])?,
+                    text(&row["backend"])?,
+                    text(&row["refusal"]),
+                ))
+            })
+            .collect(),
+    )
+}
+
+/// The C program that makes known numbers of calls; built here unless somebody did it before.
+pub fn truth() -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("truth");
+    if !program.exists() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/truth.c");
+        let status = Command::new("cc")
+            .args(["-static", "-O1", "-pthread", "-o"])
+            .args([&program, &source])
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "cc cannot build truth.c"
+        );
+    }
+    program
+}
+
+/// An example workload.
+pub fn workload(name: &str) -> PathBuf {
+    let directory = Path::new(ALLOCTRACE)
+        .parent()
+        .expect("a program lies in a directory");
+    directory.join("examples").join(name)
+}
+
+/// A process that says lines and waits for lines.
+pub struct Target {
+    pub child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Target {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let input = child.stdin.take().expect("piped");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        Self {
+            child,
+            input,
+            output,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that starts with `word`.
+    pub fn hear(&mut self, word: &str) -> String {
+        let mut line = String::new();
+        while self.output.read_line(&mut line).expect("readable") > 0 {
+            if line.starts_with(word) {
+                return line.trim().to_owned();
+            }
+            line.clear();
+        }
+        panic!("the target ended without saying {word}");
+    }
+
+    /// Lets it go on.
+    pub fn nudge(&mut self) {
+        // One that has ended cannot be nudged, which its test will find out by other means.
+        let _ = self.input.write_all(b"\n");
+    }
+
+    pub fn stat(&self) -> alloctrace::census::ProcessStat {
+        ProcRoot::default()
+            .stat(self.pid())
+            .expect("the target is alive")
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `alloctrace attach` that has begun to count.
+pub struct Tracer {
+    child: Child,
+    errors: BufReader<std::process::ChildStderr>,
+}
+
+impl Tracer {
+    pub fn attach(pid: u32, options: &[&str]) -> Self {
+        let mut child = Command::new(ALLOCTRACE)
+            .args(["attach", "--format", "json", "--pid", &pid.to_string()])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("alloctrace starts");
+        let mut errors = BufReader::new(child.stderr.take().expect("piped"));
+        let mut said = String::new();
+        while !said.contains("alloctrace: tracing ") {
+            let more = errors.read_line(&mut said).expect("readable");
+            assert!(more > 0, "alloctrace did not begin: {said}");
+        }
+        Self { child, errors }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a pid");
+        kill_process(pid, signal).expect("the tracer can be signalled");
+    }
+
+    /// Waits for the end and returns the recording.
+    pub fn finish(mut self) -> Result<Recording, Failed> {
+        // Read before waiting: a full pipe would keep it from ending.
+        let mut stdout = self.child.stdout.take().expect("piped");
+        let mut text = Vec::new();
+        std::io::Read::read_to_end(&mut stdout, &mut text)?;
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut self.errors, &mut said)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            return Err(format!("alloctrace ended with {status}: {said}").into());
+        }
+        Ok(Recording::read_from(text.as_slice(), "stdout")?)
+    }
+
+    /// Waits for the end, whatever it is.
+    pub fn wait(mut self) -> Result<std::process::ExitStatus, Failed> {
+        // Nobody reads what it prints, so that it must not have to wait for a reader.
+        drop(self.child.stdout.take());
+        Ok(self.child.wait()?)
+    }
+
+    /// Ends it as Ctrl-C does and returns the recording.
+    pub fn interrupt(self) -> Result<Recording, Failed> {
+        self.signal(Signal::INT);
+        self.finish()
+    }
+}
+
+/// A process's state letter, if there is such a process.
+pub fn state(pid: u32) -> Option<char> {
+    ProcRoot::default().stat(pid).ok().map(|stat| stat.state)
+}
+
+/// Runs alloctrace to its end.
+pub fn alloctrace(arguments: &[&str]) -> Output {
+    Command::new(ALLOCTRACE)
+        .args(arguments)
+        .output()
+        .expect("alloctrace starts")
+}
+
+/// Fails with both values unless they are equal.
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, truth: T) -> Result<(), Failed> {
+    if got == truth {
+        Ok(())
+    } else {
+        Err(format!("{what}: got {got:?}, true is {truth:?}").into())
+    }
+}
+
+/// Fails with `why` unless it holds.
+pub fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
+    if holds {
+        Ok(())
+    } else {
+        Err(why.into().into())
+    }
+}
