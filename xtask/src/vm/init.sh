@@ -11,7 +11,8 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t tmpfs tmpfs /tmp
+# In memory already; a mount would hide the files that were taken along to it.
+chmod 1777 /tmp
 ip link set lo up
 
 # Only what the kernel says from here on is worth showing.
