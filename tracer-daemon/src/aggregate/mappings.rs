@@ -16,6 +16,7 @@ type MappingId = u64;
 /// A mapping on its way from birth to death.
 #[derive(Clone, Debug)]
 struct Mapping {
+    born_bytes: u64,
     bytes: u64,
     left: u64,
     born_ns: u64,
@@ -27,6 +28,8 @@ struct Mapping {
 /// A mapping made and unmade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cycle {
+    /// Its length at birth.
+    pub born_bytes: u64,
     /// Its length at the end.
     pub bytes: u64,
     /// How long it lived.
@@ -85,11 +88,22 @@ impl AddressSpace {
         self.mappings.is_empty()
     }
 
+    /// Lengths at birth of what is mapped.
+    pub fn born_sizes(&self) -> impl Iterator<Item = u64> {
+        self.mappings.values().map(|mapping| mapping.born_bytes)
+    }
+
     /// `mmap` returned `start`. Whatever lay there is gone.
-    pub fn map(&mut self, start: u64, length: u64, time: CallTime, died: &mut Vec<Cycle>) {
-        let Some((start, end)) = pages(start, length) else {
-            return;
-        };
+    ///
+    /// Returns the new mapping's length in whole pages; nothing for an impossible range.
+    pub fn map(
+        &mut self,
+        start: u64,
+        length: u64,
+        time: CallTime,
+        died: &mut Vec<Cycle>,
+    ) -> Option<u64> {
+        let (start, end) = pages(start, length)?;
         self.clear(
             start,
             end,
@@ -101,6 +115,7 @@ impl AddressSpace {
             died,
         );
         self.give_birth(start, end, time);
+        Some(end - start)
     }
 
     /// `munmap` of a range returned.
@@ -161,6 +176,7 @@ impl AddressSpace {
         self.next += 1;
         self.pieces.insert(start, (end, id));
         let mapping = Mapping {
+            born_bytes: end - start,
             bytes: end - start,
             left: end - start,
             born_ns: time.end_ns,
@@ -237,6 +253,7 @@ impl AddressSpace {
         }
         if let Some(mapping) = self.mappings.remove(&id) {
             died.push(Cycle {
+                born_bytes: mapping.born_bytes,
                 bytes: mapping.bytes,
                 lifetime_ns: now_ns.saturating_sub(mapping.born_ns),
                 birth_duration_ns: mapping.birth_duration_ns,
@@ -274,6 +291,7 @@ mod tests {
         space.fault(0x10000 + 2 * MIB, 31);
         space.unmap(0x10000, 2 * MIB, at(500, 20), &mut died);
         let cycle = Cycle {
+            born_bytes: 2 * MIB,
             bytes: 2 * MIB,
             lifetime_ns: 400,
             birth_duration_ns: 10,

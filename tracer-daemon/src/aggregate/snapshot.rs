@@ -168,6 +168,9 @@ pub struct ShortLived {
     pub birth_seconds: f64,
     /// Kernel time of the calls that unmade them.
     pub death_seconds: f64,
+    /// How many of them would have had to be kept for all to be served: the most of each size that
+    /// lived at the same time.
+    pub at_once: u64,
     /// Share of the target's faults that fell inside them; `None`: no fault was sampled.
     pub fault_share: Option<f64>,
     /// Fault samples inside them, and all fault samples: what the share rests on.

@@ -71,11 +71,18 @@ impl<N: KernelNames> State<N> {
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
-                process.space = AddressSpace::default();
+                let gone = std::mem::take(&mut process.space);
+                gone.born_sizes()
+                    .for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
             }
             Event::Exit(header) => {
-                self.processes.remove(&header.process);
+                if let Some(process) = self.processes.remove(&header.process) {
+                    process
+                        .space
+                        .born_sizes()
+                        .for_each(|bytes| self.cycles.vanished(bytes));
+                }
             }
         }
     }
@@ -90,7 +97,11 @@ impl<N: KernelNames> State<N> {
         let [first, second, third, fourth, _] = call.args;
         match syscall {
             Syscall::Mmap if space.len() >= MOST_MAPPINGS => self.untracked += 1,
-            Syscall::Mmap => space.map(call.result, second, time, &mut self.died),
+            Syscall::Mmap => {
+                if let Some(bytes) = space.map(call.result, second, time, &mut self.died) {
+                    self.cycles.born(bytes);
+                }
+            }
             Syscall::Munmap => space.unmap(first, second, time, &mut self.died),
             Syscall::Mremap => {
                 let (from, to) = ((first, second), (call.result, third));

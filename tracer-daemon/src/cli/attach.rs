@@ -6,7 +6,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::{
     runtime, say,
     tracing::Tracing,
-    watch::{Limits, watch},
+    watch::{Interrupts, Limits, watch},
 };
 use crate::{
     census::{CensusError, ProcRoot, ProcessStat},
@@ -40,19 +40,19 @@ impl Attach {
             .ok_or_else(|| gone(self.pid))?;
         let mut session = Session::start(&options)?;
         session.failures().for_each(|line| say(&line));
-        session.trace(&found, self.tracing.flags())?;
-        say(&format!(
-            "tracing {} (pid {}); Ctrl-C ends and reports",
-            found.comm, self.pid
-        ));
-        let runtime = runtime()?;
-        runtime.block_on(async {
+        runtime()?.block_on(async {
+            let interrupts = Interrupts::catch()?;
+            session.trace(&found, self.tracing.flags())?;
+            say(&format!(
+                "tracing {} (pid {}); Ctrl-C ends and reports",
+                found.comm, self.pid
+            ));
             let limits = Limits {
                 process,
                 duration: self.duration,
                 interrupts_for_process: 0,
             };
-            watch(&mut session, limits).await?;
+            watch(&mut session, interrupts, limits).await?;
             session.stop()?;
             let status = outcome.deliver(session.finish()?)?;
             Ok(ExitCode::from(status))

@@ -20,7 +20,7 @@ use tracer_common::Target;
 use super::{
     runtime, say,
     tracing::Tracing,
-    watch::{Limits, watch},
+    watch::{Interrupts, Limits, watch},
 };
 use crate::{census::ProcRoot, error::Error, session::Session};
 
@@ -49,18 +49,18 @@ impl Run {
             .map_err(|error| Error::NoSuchProcess(error.to_string()))?;
         let process = pidfd_open(pid, PidfdFlags::empty())
             .map_err(|error| Error::Usage(format!("cannot watch the command: {error}")))?;
-        session.trace(&found, self.tracing.flags() | Target::FROM_EXEC)?;
-        let mut child = held.release(&self.command)?;
-        session.refresh_target();
-        let runtime = runtime()?;
-        runtime.block_on(async {
+        runtime()?.block_on(async {
+            let interrupts = Interrupts::catch()?;
+            session.trace(&found, self.tracing.flags() | Target::FROM_EXEC)?;
+            let mut child = held.release(&self.command)?;
+            session.refresh_target();
             // The terminal sends Ctrl-C to the command as well; the first one is the command's.
             let limits = Limits {
                 process,
                 duration: None,
                 interrupts_for_process: 1,
             };
-            watch(&mut session, limits).await?;
+            watch(&mut session, interrupts, limits).await?;
             // The command has ended and is not waited for yet, so that /proc still knows it.
             session.stop()?;
             let ended = child.try_wait().ok().flatten();

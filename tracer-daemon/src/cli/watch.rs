@@ -26,15 +26,40 @@ pub(super) struct Limits {
     pub(super) interrupts_for_process: u32,
 }
 
+/// Interrupts, caught from the moment that this exists.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// Catches them. To be called before anybody is told that there is something to interrupt.
+    pub(super) fn catch() -> Result<Self, Error> {
+        let caught = |kind| signal(kind).map_err(|error| unwatchable(&error));
+        Ok(Self {
+            interrupt: caught(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+        })
+    }
+}
+
+fn unwatchable(error: &std::io::Error) -> Error {
+    Error::Usage(format!("cannot watch the process: {error}"))
+}
+
 /// Measures until the process has ended, the time is up, or somebody has had enough.
-pub(super) async fn watch(session: &mut Session, limits: Limits) -> Result<(), Error> {
-    let unwatchable =
-        |error: std::io::Error| Error::Usage(format!("cannot watch the process: {error}"));
+pub(super) async fn watch(
+    session: &mut Session,
+    interrupts: Interrupts,
+    limits: Limits,
+) -> Result<(), Error> {
+    let Interrupts {
+        mut interrupt,
+        mut terminate,
+    } = interrupts;
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
     let process =
-        unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(error.into()))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(unwatchable)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(unwatchable)?;
+        unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(&error.into()))?;
     let mut left = limits.interrupts_for_process;
     let deadline = limits.duration.map(|duration| Instant::now() + duration);
     let mut ticks = interval(TICK);

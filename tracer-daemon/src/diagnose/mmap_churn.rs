@@ -71,14 +71,15 @@ fn severity(churn: &Churn) -> Severity {
     }
 }
 
-/// A kept buffer makes neither calls nor faults, so the saving is the cost.
+/// A kept buffer makes neither calls nor faults, so the saving is the cost of every cycle that one
+/// could have served.
 fn saving(churn: &Churn) -> Saving {
     let (low, high) = churn.cost_bounds_per_second();
-    let per_second = churn.cost_per_second();
+    let per_second = churn.cost_per_second() * churn.repeated_share;
     Saving {
         cpu_seconds_per_second: per_second,
-        low,
-        high,
+        low: low * churn.repeated_share,
+        high: high * churn.repeated_share,
         cpu_seconds_per_cycle: per_second / churn.cycles_per_second,
     }
 }

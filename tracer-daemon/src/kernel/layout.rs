@@ -101,7 +101,7 @@ pub fn resolve(root: &Path) -> Resolved {
     match Btf::load(root) {
         Ok(btf) => resolve_members(&btf, &mut resolved),
         Err(error) => resolved.missing.push(format!(
-            "kernel type information: {error}; so start times, faults of ended processes, the \
+            "the kernel's BTF (type information) is not to be had: {error}; so start times, faults of ended processes, the \
              program break and user stack pointers are unknown to the kernel programs"
         )),
     }
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(layout.exec_old_pid, 16);
             assert_eq!(layout.task_pid, UNKNOWN_OFFSET);
             assert_eq!(missing.len(), 1, "{missing:?}");
-            assert!(missing[0].contains("kernel type information"));
+            assert!(missing[0].contains("BTF (type information)"));
         }
     }
 

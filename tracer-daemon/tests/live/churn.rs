@@ -13,7 +13,7 @@ use crate::{
 const CYCLES: u64 = 60_000;
 const SIZE: u64 = 2 << 20;
 
-pub fn trials(machine: &Machine) -> Vec<Trial> {
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let no_time = machine.cannot_trace().or_else(|| {
         machine
             .is_vm()

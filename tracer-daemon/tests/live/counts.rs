@@ -16,7 +16,7 @@ const CALLS: u64 = THREADS * ROUNDS;
 const LENGTH: u64 = 16 * 4096;
 const TOUCHES: u64 = 4;
 
-pub fn trials(machine: &Machine) -> Vec<Trial> {
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let mut trials = Vec::new();
     for backend in ["fentry", "kprobe", "tp_btf", "tracepoint"] {
         trials.push(trial(

@@ -13,11 +13,8 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// A test, or why it cannot be run here.
-pub type Check = fn() -> Result<(), Failed>;
-
 /// Makes a test of `check`; one with a `missing` is shown and not run.
-pub fn trial(
+pub(crate) fn trial(
     name: impl Into<String>,
     missing: Option<String>,
     check: impl FnOnce() -> Result<(), Failed> + Send + 'static,

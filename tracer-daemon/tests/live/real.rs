@@ -16,13 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Machine, Tracer, ensure, same},
+    support::{ALLOCTRACE, Machine, Tracer, ensure, same, state},
     trial,
 };
 
 const CALLS: &str = "trace=mmap,munmap,mremap,mprotect,brk,madvise";
 
-pub fn trials(machine: &Machine) -> Vec<Trial> {
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let missing = |programs: &[&str]| {
         let vm = machine
             .is_vm()
@@ -69,7 +69,7 @@ fn sort() -> Result<(), Failed> {
     let name = file.to_string_lossy().into_owned();
     same_as_strace(&[
         "sort",
-        "--parallel=2",
+        "--parallel=1",
         "-S",
         "40M",
         "-o",
@@ -137,6 +137,10 @@ fn redis() -> Result<(), Failed> {
         TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
     })?;
     let pid = server.0.id();
+    // Stopped at both ends of the window: else redis's timers would fault in between.
+    let redis = pid_of(pid)?;
+    kill_process(redis, Signal::STOP)?;
+    wait_until("redis has stopped", || state(pid) == Some('T'))?;
     let before = ProcRoot::default().stat(pid)?;
     let tracer = Tracer::attach(pid, &[]);
     let summary = directory.path().join("strace");
@@ -163,6 +167,7 @@ fn redis() -> Result<(), Failed> {
     };
     let strace_pid = strace.id();
     wait_until("strace holds redis", || traced_by(strace_pid))?;
+    kill_process(redis, Signal::CONT)?;
     let load = Command::new("redis-benchmark")
         .args([
             "-p",
@@ -180,6 +185,10 @@ fn redis() -> Result<(), Failed> {
         .stdout(Stdio::null())
         .status()?;
     ensure(load.success(), "redis-benchmark failed")?;
+    kill_process(redis, Signal::STOP)?;
+    wait_until("redis has stopped again", || {
+        matches!(state(pid), Some('T' | 't'))
+    })?;
     kill_process(pid_of(strace.id())?, Signal::INT)?;
     strace.wait()?;
     let recording = tracer.interrupt()?;

@@ -11,10 +11,10 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The program under test.
-pub const ALLOCTRACE: &str = env!("CARGO_BIN_EXE_alloctrace");
+pub(crate) const ALLOCTRACE: &str = env!("CARGO_BIN_EXE_alloctrace");
 
 /// What this machine offers.
-pub struct Machine {
+pub(crate) struct Machine {
     root: bool,
     vm: bool,
     rungs: Vec<(String, String, Option<String>)>,
@@ -22,7 +22,7 @@ pub struct Machine {
 
 impl Machine {
     /// Asks the doctor.
-    pub fn look() -> Self {
+    pub(crate) fn look() -> Self {
         let root = rustix::process::geteuid().is_root();
         let vm = std::env::var("ALLOCTRACE_TIER").is_ok_and(|tier| tier == "vm");
         let rungs = if root {
@@ -34,12 +34,12 @@ impl Machine {
     }
 
     /// Why nothing can be traced here.
-    pub fn cannot_trace(&self) -> Option<String> {
+    pub(crate) fn cannot_trace(&self) -> Option<String> {
         (!self.root).then(|| "tracing needs root".to_owned())
     }
 
     /// Why a rung cannot be tested here. In the virtual machines there is no excuse.
-    pub fn cannot_use(&self, signal: &str, backend: &str) -> Option<String> {
+    pub(crate) fn cannot_use(&self, signal: &str, backend: &str) -> Option<String> {
         if self.vm {
             return None;
         }
@@ -55,7 +55,7 @@ impl Machine {
     }
 
     /// Why a test that needs Debian's programs cannot be run here.
-    pub fn lacks(&self, programs: &[&str]) -> Option<String> {
+    pub(crate) fn lacks(&self, programs: &[&str]) -> Option<String> {
         let found = |program: &&&str| {
             ["/usr/bin", "/bin", "/usr/sbin"]
                 .iter()
@@ -68,7 +68,7 @@ impl Machine {
     }
 
     /// Whether the kernel runs in the project's own virtual machine.
-    pub fn is_vm(&self) -> bool {
+    pub(crate) fn is_vm(&self) -> bool {
         self.vm
     }
 }
@@ -95,7 +95,7 @@ fn rungs() -> Option<Vec<(String, String, Option<String>)>> {
 }
 
 /// The C program that makes known numbers of calls; built here unless somebody did it before.
-pub fn truth() -> PathBuf {
+pub(crate) fn truth() -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("truth");
     if !program.exists() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/truth.c");
@@ -112,7 +112,7 @@ pub fn truth() -> PathBuf {
 }
 
 /// An example workload.
-pub fn workload(name: &str) -> PathBuf {
+pub(crate) fn workload(name: &str) -> PathBuf {
     let directory = Path::new(ALLOCTRACE)
         .parent()
         .expect("a program lies in a directory");
@@ -120,14 +120,14 @@ pub fn workload(name: &str) -> PathBuf {
 }
 
 /// A process that says lines and waits for lines.
-pub struct Target {
-    pub child: Child,
+pub(crate) struct Target {
+    pub(crate) child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Target {
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -142,12 +142,12 @@ impl Target {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The next line that starts with `word`.
-    pub fn hear(&mut self, word: &str) -> String {
+    pub(crate) fn hear(&mut self, word: &str) -> String {
         let mut line = String::new();
         while self.output.read_line(&mut line).expect("readable") > 0 {
             if line.starts_with(word) {
@@ -159,12 +159,12 @@ impl Target {
     }
 
     /// Lets it go on.
-    pub fn nudge(&mut self) {
+    pub(crate) fn nudge(&mut self) {
         // One that has ended cannot be nudged, which its test will find out by other means.
         let _ = self.input.write_all(b"\n");
     }
 
-    pub fn stat(&self) -> alloctrace::census::ProcessStat {
+    pub(crate) fn stat(&self) -> alloctrace::census::ProcessStat {
         ProcRoot::default()
             .stat(self.pid())
             .expect("the target is alive")
@@ -179,13 +179,13 @@ impl Drop for Target {
 }
 
 /// A running `alloctrace attach` that has begun to count.
-pub struct Tracer {
+pub(crate) struct Tracer {
     child: Child,
     errors: BufReader<std::process::ChildStderr>,
 }
 
 impl Tracer {
-    pub fn attach(pid: u32, options: &[&str]) -> Self {
+    pub(crate) fn attach(pid: u32, options: &[&str]) -> Self {
         let mut child = Command::new(ALLOCTRACE)
             .args(["attach", "--format", "json", "--pid", &pid.to_string()])
             .args(options)
@@ -202,13 +202,13 @@ impl Tracer {
         Self { child, errors }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child has a pid");
         kill_process(pid, signal).expect("the tracer can be signalled");
     }
 
     /// Waits for the end and returns the recording.
-    pub fn finish(mut self) -> Result<Recording, Failed> {
+    pub(crate) fn finish(mut self) -> Result<Recording, Failed> {
         // Read before waiting: a full pipe would keep it from ending.
         let mut stdout = self.child.stdout.take().expect("piped");
         let mut text = Vec::new();
@@ -223,26 +223,26 @@ impl Tracer {
     }
 
     /// Waits for the end, whatever it is.
-    pub fn wait(mut self) -> Result<std::process::ExitStatus, Failed> {
+    pub(crate) fn wait(mut self) -> Result<std::process::ExitStatus, Failed> {
         // Nobody reads what it prints, so that it must not have to wait for a reader.
         drop(self.child.stdout.take());
         Ok(self.child.wait()?)
     }
 
     /// Ends it as Ctrl-C does and returns the recording.
-    pub fn interrupt(self) -> Result<Recording, Failed> {
+    pub(crate) fn interrupt(self) -> Result<Recording, Failed> {
         self.signal(Signal::INT);
         self.finish()
     }
 }
 
 /// A process's state letter, if there is such a process.
-pub fn state(pid: u32) -> Option<char> {
+pub(crate) fn state(pid: u32) -> Option<char> {
     ProcRoot::default().stat(pid).ok().map(|stat| stat.state)
 }
 
 /// Runs alloctrace to its end.
-pub fn alloctrace(arguments: &[&str]) -> Output {
+pub(crate) fn alloctrace(arguments: &[&str]) -> Output {
     Command::new(ALLOCTRACE)
         .args(arguments)
         .output()
@@ -250,7 +250,11 @@ pub fn alloctrace(arguments: &[&str]) -> Output {
 }
 
 /// Fails with both values unless they are equal.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, truth: T) -> Result<(), Failed> {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    got: T,
+    truth: T,
+) -> Result<(), Failed> {
     if got == truth {
         Ok(())
     } else {
@@ -259,7 +263,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, truth: T) -> Res
 }
 
 /// Fails with `why` unless it holds.
-pub fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
+pub(crate) fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
     if holds {
         Ok(())
     } else {

@@ -2,7 +2,7 @@ use crate::aggregate::Snapshot;
 use crate::aggregate::snapshot::Mappings;
 use crate::diagnose::estimate::{Estimate, share_of_sampled_sum};
 
-/// Fewer short-lived mappings a second than this are ordinary life.
+/// Fewer repeated short-lived mappings a second than this are ordinary life.
 const CYCLES_PER_SECOND: f64 = 100.0;
 
 /// Fewer than this in the whole window may be a start-up.
@@ -24,6 +24,9 @@ pub(super) struct Churn {
     pub(super) window_seconds: f64,
     pub(super) cycles: u64,
     pub(super) cycles_per_second: f64,
+    /// Share of the cycles that a mapping kept from an earlier one could have served. Those that
+    /// live at the same time have to be there at the same time, whatever is kept.
+    pub(super) repeated_share: f64,
     pub(super) mmap_seconds: f64,
     pub(super) munmap_seconds: f64,
     /// Time in the faults inside the mappings; none if it could not be measured.
@@ -44,7 +47,8 @@ impl Churn {
         let mappings = snapshot.mappings.as_ref()?;
         let window_seconds = positive(snapshot.window.seconds)?;
         let cycles_per_second = mappings.short_lived as f64 / window_seconds;
-        if mappings.short_lived < CYCLES || cycles_per_second < CYCLES_PER_SECOND {
+        let repeats = mappings.short_lived.saturating_sub(mappings.short.at_once);
+        if repeats < CYCLES || (repeats as f64 / window_seconds) < CYCLES_PER_SECOND {
             return None;
         }
         let cpu = &snapshot.cpu;
@@ -55,6 +59,7 @@ impl Churn {
             window_seconds,
             cycles: mappings.short_lived,
             cycles_per_second,
+            repeated_share: repeats as f64 / mappings.short_lived as f64,
             mmap_seconds: non_negative(mappings.short.birth_seconds).unwrap_or(0.0),
             munmap_seconds: non_negative(mappings.short.death_seconds).unwrap_or(0.0),
             faults: fault_time(snapshot, mappings),

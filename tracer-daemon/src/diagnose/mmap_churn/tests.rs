@@ -62,6 +62,7 @@ fn churning() -> Snapshot {
                 cycles: 20_100,
             }],
             short: ShortLived {
+                at_once: 0,
                 birth_seconds: 0.1,
                 death_seconds: 0.4,
                 fault_share: Some(0.96),
@@ -122,6 +123,8 @@ fn a_churning_server_is_found_with_its_cost() {
 #[test]
 fn the_pattern_needs_rate_number_and_mappings() {
     assert_eq!(changed(|_, mappings| mappings.short_lived = 999), None);
+    // All of them lived at once: none could have been used again.
+    assert_eq!(changed(|_, mappings| mappings.short.at_once = 20_000), None);
     assert_eq!(
         changed(|s, m| (s.window.seconds, m.short_lived) = (0.1, 49)),
         None

@@ -118,6 +118,7 @@ pub(crate) fn churning() -> Recording {
                 },
             ],
             short: ShortLived {
+                at_once: 4,
                 birth_seconds: 0.1,
                 death_seconds: 0.4,
                 fault_share: Some(0.96),
