@@ -192,7 +192,10 @@ fn ended(ctx: &impl EbpfContext) {
         totals.comm = bpf_get_current_comm().unwrap_or_default();
         // SAFETY: no arguments, cannot fail.
         totals.cgroup = unsafe { bpf_get_current_cgroup_id() };
-        totals.dead = u64::from(last);
+        if last {
+            // Never unset: a thread that was not the last one may come here after it.
+            totals.dead = 1;
+        }
     }
     if !last {
         return;
