@@ -1,7 +1,10 @@
 //! What comes out of the kernel: counters as they stand, and records. With `probes::attach` the
 //! only code that knows aya.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use aya::{
     Ebpf, Pod,
@@ -119,22 +122,25 @@ impl KernelMaps {
             .collect()
     }
 
-    /// Forgets a process that has ended: nothing counts for it any more.
-    pub fn forget(&mut self, counters: &Counters, process: ProcessId) {
+    /// Forgets processes that have ended: nothing counts for them any more.
+    pub fn forget(&mut self, counters: &Counters, ended: &[ProcessId]) {
+        if ended.is_empty() {
+            return;
+        }
+        let ended: HashSet<ProcessId> = ended.iter().copied().collect();
+        let is_theirs = |process: &ProcessId| ended.contains(process);
         // Whatever is not there any more need not be removed.
-        for key in counters
-            .syscalls
-            .keys()
-            .filter(|key| key.process == process)
-        {
+        for key in counters.syscalls.keys().filter(|k| is_theirs(&k.process)) {
             let _ = self.syscalls.remove(key);
         }
-        for key in counters.errnos.keys().filter(|key| key.process == process) {
+        for key in counters.errnos.keys().filter(|k| is_theirs(&k.process)) {
             let _ = self.errnos.remove(key);
         }
-        let _ = self.fault_times.remove(&process);
-        let _ = self.lifecycles.remove(&process);
-        let _ = self.exits.remove(&process);
+        for process in &ended {
+            let _ = self.fault_times.remove(process);
+            let _ = self.lifecycles.remove(process);
+            let _ = self.exits.remove(process);
+        }
     }
 }
 

@@ -23,6 +23,15 @@ pub struct Counters {
     pub lost: HashMap<Loss, u64>,
 }
 
+impl Counters {
+    /// Every process that has a counter, most of them more than once.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessId> {
+        let plain = self.exits.keys().chain(self.lifecycles.keys());
+        let plain = plain.chain(self.fault_times.keys()).copied();
+        plain.chain(self.syscalls.keys().map(|key| key.process))
+    }
+}
+
 /// Counters that add up.
 pub trait Sum: Copy {
     /// Both together. Wraps like the kernel's own counters.

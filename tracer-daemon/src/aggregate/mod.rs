@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod cpu;
 pub mod cycles;
+pub mod groups;
 pub mod machine;
 pub mod mappings;
 pub mod snapshot;

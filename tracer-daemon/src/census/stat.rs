@@ -23,7 +23,12 @@ pub struct ProcessStat {
     pub threads: u64,
     /// When it was forked, in ticks since boot.
     pub start_ticks: u64,
+    /// Whether it is a thread of the kernel: those have no address space of their own.
+    pub is_kernel_thread: bool,
 }
+
+/// The kernel's `PF_KTHREAD` (include/linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 impl ProcRoot {
     /// The counters of a process.
@@ -55,6 +60,7 @@ fn parse(line: &[u8]) -> Option<ProcessStat> {
         system_ticks: number(field(15)?)?,
         threads: number(field(20)?)?,
         start_ticks: number(field(22)?)?,
+        is_kernel_thread: number::<u64>(field(9)?)? & KERNEL_THREAD != 0,
     })
 }
 
@@ -93,8 +99,16 @@ mod tests {
                 system_ticks: 66,
                 threads: 9,
                 start_ticks: 123_456,
+                is_kernel_thread: false,
             }
         );
+    }
+
+    #[test]
+    fn threads_of_the_kernel_are_told_apart() {
+        let text = String::from_utf8(line(b"kworker/0:1")).unwrap();
+        let stat = parse(text.replace("4194560", "69238880").as_bytes()).unwrap();
+        assert!(stat.is_kernel_thread);
     }
 
     #[test]

@@ -75,12 +75,8 @@ fn examine() -> Result<Examination, Error> {
             refusal,
         });
     }
-    let kernel = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
     Ok(Examination {
-        kernel,
+        kernel: kernel::release(),
         missing: resolved.missing,
         rungs,
     })

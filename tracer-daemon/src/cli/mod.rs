@@ -1,6 +1,7 @@
 //! The command line: what is typed becomes options, what goes wrong one line and a status.
 
 mod attach;
+mod daemon;
 mod doctor;
 mod outcome;
 mod report;
@@ -34,6 +35,8 @@ enum Command {
     Attach(attach::Attach),
     /// Trace a command from its first instruction, then report
     Run(run::Run),
+    /// Measure the whole machine and serve the totals to Prometheus
+    Daemon(daemon::Daemon),
     /// Render a recording
     Report(report::Report),
     /// Show what this kernel allows, and how each signal is measured
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Attach(command) => command.execute(cli.verbose),
         Command::Run(command) => command.execute(cli.verbose),
+        Command::Daemon(command) => command.execute(cli.verbose),
         Command::Report(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };

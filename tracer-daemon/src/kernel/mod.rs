@@ -9,3 +9,10 @@ mod tracepoint;
 pub use btf::{Btf, BtfError};
 pub use layout::{Resolved, resolve};
 pub use tracepoint::{field_offset, first_field_after};
+
+/// The kernel's release, as `uname -r` says.
+#[must_use]
+pub fn release() -> String {
+    let name = rustix::system::uname();
+    name.release().to_string_lossy().into_owned()
+}

@@ -38,6 +38,22 @@ impl Attached {
             .any(|row| row.signal == signal && carries(row))
     }
 
+    /// Whether a signal is measured.
+    #[must_use]
+    pub fn has(&self, signal: &str) -> bool {
+        let is_it = |row: &ProbeStatus| row.signal == signal && row.backend.is_some();
+        self.signals.iter().any(is_it)
+    }
+
+    /// Signals that could not be attached, as a line for each.
+    pub fn failures(&self) -> impl Iterator<Item = String> {
+        let missing = self.signals.iter().filter(|row| row.backend.is_none());
+        missing.map(|row| {
+            let reason = row.reason.as_deref().unwrap_or("no rung may be used");
+            format!("{} is not measured: {reason}", row.signal)
+        })
+    }
+
     /// Fails if nothing can be measured at all.
     ///
     /// # Errors
@@ -120,6 +136,10 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
     let mut refusals = Vec::new();
     for rung in signal.rungs {
         if forced.is_some_and(|backend| backend != rung.backend) {
+            continue;
+        }
+        if let Some(why) = settings.unfit(rung.backend) {
+            refusals.push(format!("{}: {why}", rung.backend));
             continue;
         }
         match attach_rung(ebpf, rung, settings, btf) {

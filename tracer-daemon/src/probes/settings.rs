@@ -59,6 +59,16 @@ impl Settings {
             ..targets
         }
     }
+
+    /// Why a backend is left out although it may work. On perf's event every fault of the machine
+    /// pays for a few samples, and those tell no time.
+    #[must_use]
+    pub fn unfit(&self, backend: Backend) -> Option<&'static str> {
+        (self.config.whole_machine != 0 && backend == Backend::Perf).then_some(
+            "left out, for it would slow every fault of the machine and tell no time; \
+             faults are counted all the same, from /proc and at the end of processes",
+        )
+    }
 }
 
 /// Backends that the user insists on, by signal.

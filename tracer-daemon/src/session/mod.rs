@@ -3,7 +3,9 @@
 mod account;
 mod cost;
 mod fault_sampler;
+mod machine;
 mod naming;
+mod open;
 mod options;
 
 use std::{
@@ -16,11 +18,13 @@ use std::{
 
 use aya_log::EbpfLogger;
 use log::Log;
-use tracer_common::{Control, ProcessId, Syscall, Target};
+use tracer_common::{Control, ProcessId, Target};
 
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
+pub use machine::Machine;
 use naming::Naming;
+use open::Opened;
 pub use options::Options;
 
 use crate::{
@@ -32,9 +36,9 @@ use crate::{
     census::{ProcRoot, ProcessStat, Switches},
     decode::decode,
     error::Error,
-    kernel::{self, privileges},
+    kernel,
     probes::{
-        attach::{Attached, attach, load},
+        attach::{Attached, attach},
         catalog::Backend,
         settings::Settings,
     },
@@ -81,30 +85,20 @@ impl Session {
     /// # Errors
     /// When a privilege is missing, or nothing at all can be attached.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        privileges::check()?;
-        privileges::prepare();
-        let root = ProcRoot::default();
-        let resolved = kernel::resolve(Path::new("/"));
-        for missing in &resolved.missing {
-            log::warn!("{missing}");
-        }
-        let settings = options.settings(Settings::targets(resolved.layout));
-        let mut ebpf = load(&settings).map_err(|error| {
-            Error::NotPermitted(format!("the kernel refuses the maps: {error}"))
-        })?;
-        let refused = |error| Error::Usage(format!("the kernel programs are not whole: {error}"));
-        let maps = KernelMaps::take(&mut ebpf).map_err(refused)?;
-        let ring = Ring::take(&mut ebpf).map_err(refused)?;
+        let settings = options.settings(Settings::targets(open::layout()?));
+        let Opened {
+            mut ebpf,
+            maps,
+            ring,
+        } = open::load(&settings)?;
         let logger = options
             .verbose
             .then(|| EbpfLogger::init(&mut ebpf).ok())
             .flatten();
         let attached = attach(ebpf, &settings, |_| true);
         attached.check()?;
-        let control = Control {
-            syscalls: by_raw_syscalls(&attached),
-            ..Control::default()
-        };
+        let control = open::control(&attached);
+        let root = ProcRoot::default();
         let kernel_names = KernelSymbols::read(Path::new("/")).unwrap_or_default();
         Ok(Self {
             attached,
@@ -124,16 +118,9 @@ impl Session {
         })
     }
 
-    /// Signals that could not be attached, as `signal: reason`.
+    /// Signals that could not be attached, as a line for each.
     pub fn failures(&self) -> impl Iterator<Item = String> {
-        self.attached
-            .signals
-            .iter()
-            .filter(|signal| signal.backend.is_none())
-            .map(|signal| {
-                let reason = signal.reason.as_deref().unwrap_or("no rung may be used");
-                format!("{} is not measured: {reason}", signal.signal)
-            })
+        self.attached.failures()
     }
 
     /// Begins to count a process.
@@ -348,16 +335,6 @@ impl Session {
     }
 }
 
-/// The system calls whose signal is carried by the programs that all system calls pass.
-fn by_raw_syscalls(attached: &Attached) -> u32 {
-    let carried = |call: &Syscall| attached.uses(call.name(), Backend::TpBtf);
-    Syscall::ALL
-        .into_iter()
-        .filter(carried)
-        .map(|call| 1 << call as u32)
-        .sum()
-}
-
 fn unreadable(error: aya::maps::MapError) -> Error {
     Error::Lost(format!(
         "the kernel does not hand its counters out: {error}"
@@ -367,10 +344,7 @@ fn unreadable(error: aya::maps::MapError) -> Error {
 fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
     Tracer {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: rustix::system::uname()
-            .release()
-            .to_string_lossy()
-            .into_owned(),
+        kernel: kernel::release(),
         probes,
     }
 }

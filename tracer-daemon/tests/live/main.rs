@@ -5,6 +5,7 @@
 
 mod churn;
 mod counts;
+mod daemon;
 mod errors;
 mod real;
 mod support;
@@ -38,5 +39,6 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(errors::trials(&machine));
+    trials.extend(daemon::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

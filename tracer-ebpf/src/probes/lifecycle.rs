@@ -195,6 +195,7 @@ fn ended(ctx: &impl EbpfContext) {
         // SAFETY: no arguments, cannot fail.
         totals.cgroup = unsafe { bpf_get_current_cgroup_id() };
         if last {
+            // Never unset: a thread that was not the last one may come here after it.
             totals.dead = 1;
         }
     }

@@ -1,0 +1,77 @@
+use tracer_common::{FaultTime, Lifecycle, Syscall, SyscallCounter};
+
+use super::Faults;
+use crate::aggregate::machine::{CallTotals, GroupTotals};
+
+const NS: f64 = 1e9;
+
+/// A group's totals so far.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) totals: GroupTotals,
+    /// Faults whose time is not known yet.
+    untimed: u64,
+    /// Sampled since the last reckoning.
+    sampled: FaultTime,
+}
+
+impl Group {
+    /// `measured` are the calls that have a probe: their totals begin at 0, others stay absent.
+    pub(super) fn new(measured: &[Syscall]) -> Self {
+        let none = measured.iter().map(|call| (*call, CallTotals::default()));
+        Self {
+            totals: GroupTotals {
+                syscalls: none.collect(),
+                ..GroupTotals::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add_calls(&mut self, call: Syscall, grown: &SyscallCounter) {
+        let totals = self.totals.syscalls.entry(call).or_default();
+        totals.calls = totals.calls.saturating_add(grown.calls);
+        totals.bytes = totals.bytes.saturating_add(grown.bytes);
+        totals.duration_ns = totals.duration_ns.saturating_add(grown.duration_ns);
+        for (sum, calls) in totals.durations.iter_mut().zip(grown.durations) {
+            *sum = sum.saturating_add(calls);
+        }
+    }
+
+    pub(super) fn add_failures(&mut self, call: Syscall, errno: u32, grown: u64) {
+        let totals = self.totals.syscalls.entry(call).or_default();
+        let sum = totals.failures.entry(errno).or_default();
+        *sum = sum.saturating_add(grown);
+    }
+
+    pub(super) fn add_lifecycle(&mut self, grown: &Lifecycle) {
+        self.totals.forks = self.totals.forks.saturating_add(grown.forks);
+        self.totals.execs = self.totals.execs.saturating_add(grown.execs);
+    }
+
+    pub(super) fn add_faults(&mut self, grown: Faults) {
+        self.totals.minor_faults = self.totals.minor_faults.saturating_add(grown.minor);
+        self.totals.major_faults = self.totals.major_faults.saturating_add(grown.major);
+        let both = grown.minor.saturating_add(grown.major);
+        self.untimed = self.untimed.saturating_add(both);
+    }
+
+    pub(super) fn add_fault_time(&mut self, grown: FaultTime) {
+        self.sampled.samples = self.sampled.samples.saturating_add(grown.samples);
+        self.sampled.duration_ns = self.sampled.duration_ns.saturating_add(grown.duration_ns);
+    }
+
+    /// Faults since the last sample take as long as the samples on average. Without a sample they
+    /// wait for the next one.
+    pub(super) fn reckon_fault_time(&mut self) {
+        let FaultTime {
+            samples,
+            duration_ns,
+        } = std::mem::take(&mut self.sampled);
+        if samples > 0 {
+            let faults = std::mem::take(&mut self.untimed);
+            let seconds = duration_ns as f64 / samples as f64 * faults as f64 / NS;
+            *self.totals.fault_seconds.get_or_insert(0.0) += seconds;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+
+use tracer_common::{ExitTotals, ProcessId};
+
+use crate::{
+    aggregate::groups::Living,
+    census::{CgroupNames, ProcRoot, ProcessStat, group_name},
+};
+
+/// The group of the kernel's own threads: their names hold numbers, and change.
+const KERNEL: &str = "kernel";
+/// The group of what has counters and nothing else.
+const UNKNOWN: &str = "unknown";
+/// A walk through thousands of control groups takes milliseconds.
+const WALK_INTERVAL_NS: u64 = 10_000_000_000;
+
+/// The groups of processes. Each is looked at once, and again when it executes a program.
+pub(super) struct Names {
+    root: ProcRoot,
+    cgroups: CgroupNames,
+    began: Instant,
+    known: HashMap<ProcessId, Known>,
+}
+
+struct Known {
+    start_ticks: u64,
+    comm: String,
+    execs: u64,
+    group: Arc<str>,
+}
+
+impl Names {
+    pub(super) fn new(root: ProcRoot) -> Self {
+        Self {
+            cgroups: CgroupNames::new(root.path(), WALK_INTERVAL_NS),
+            root,
+            began: Instant::now(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The group of a process that lives and has executed so many programs.
+    pub(super) fn living(&mut self, id: ProcessId, stat: ProcessStat, execs: u64) -> Arc<str> {
+        let same = |known: &&Known| {
+            let untouched = known.comm == stat.comm && known.execs == execs;
+            known.start_ticks == stat.start_ticks && (untouched || stat.is_kernel_thread)
+        };
+        if let Some(known) = self.known.get(&id).filter(same) {
+            return Arc::clone(&known.group);
+        }
+        let group = self.read(&stat);
+        let known = Known {
+            start_ticks: stat.start_ticks,
+            comm: stat.comm,
+            execs,
+            group: Arc::clone(&group),
+        };
+        self.known.insert(id, known);
+        group
+    }
+
+    fn read(&self, stat: &ProcessStat) -> Arc<str> {
+        if stat.is_kernel_thread {
+            return Arc::from(KERNEL);
+        }
+        let cgroup = self.root.cgroup(stat.pid);
+        let exe = self.root.exe(stat.pid);
+        Arc::from(group_name(cgroup.as_deref(), exe.as_deref(), &stat.comm))
+    }
+
+    /// The group of a process that ended before anybody looked.
+    pub(super) fn ended(&mut self, exits: Option<&ExitTotals>) -> Arc<str> {
+        let Some(exits) = exits else {
+            return Arc::from(UNKNOWN);
+        };
+        let comm = exits.comm.split(|byte| *byte == 0).next().unwrap_or(&[]);
+        let comm = String::from_utf8_lossy(comm);
+        if comm.starts_with("kworker/") && exits.earlier_minor + exits.minor == 0 {
+            return Arc::from(KERNEL);
+        }
+        let now_ns = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let cgroup = self.cgroups.path(exits.cgroup, now_ns);
+        Arc::from(group_name(cgroup, None::<&Path>, &comm))
+    }
+
+    /// Forgets the names of whoever has ended.
+    pub(super) fn keep(&mut self, living: &HashMap<ProcessId, Living>) {
+        self.known.retain(|id, _| living.contains_key(id));
+    }
+}

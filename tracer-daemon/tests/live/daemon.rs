@@ -1,0 +1,247 @@
+//! The daemon counts the whole machine, by group, and serves what it counted.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    support::{ALLOCTRACE, Machine, alloctrace, ensure, same, workload},
+    trial,
+};
+
+const CALLS: [&str; 6] = ["mmap", "munmap", "mremap", "mprotect", "brk", "madvise"];
+/// Many samples long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
+    let root = || machine.cannot_trace();
+    vec![
+        trial("daemon_counts_exactly", root(), exact),
+        trial(
+            "daemon_agrees_with_strace",
+            machine.lacks(&["strace"]),
+            as_strace,
+        ),
+        trial("daemon_never_counts_down", root(), monotone),
+        trial("daemon_needs_a_free_port", root(), port_in_use),
+        trial("daemon_ends_by_signal", root(), ends),
+    ]
+}
+
+/// A running daemon that serves.
+struct Daemon {
+    child: Child,
+    address: String,
+    _errors: BufReader<ChildStderr>,
+}
+
+impl Daemon {
+    fn start() -> Result<Self, Failed> {
+        let mut child = Command::new(ALLOCTRACE)
+            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
+        let mut said = String::new();
+        let address = loop {
+            if errors.read_line(&mut said)? == 0 {
+                return Err(format!("it did not begin: {said}").into());
+            }
+            if let Some((_, url)) = said.split_once("serving http://") {
+                break url.trim().trim_end_matches("/metrics").to_owned();
+            }
+        };
+        Ok(Self {
+            child,
+            address,
+            _errors: errors,
+        })
+    }
+
+    /// Every sample by its name and labels.
+    fn scrape(&self) -> Result<BTreeMap<String, f64>, Failed> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (_, text) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').ok_or("no value")?;
+                Ok((series.to_owned(), value.parse()?))
+            })
+            .collect()
+    }
+
+    /// The first scrape that has the end of `exits` processes of a group.
+    fn after(&self, group: &str, exits: f64) -> Result<BTreeMap<String, f64>, Failed> {
+        let series = format!("alloctrace_exits_total{{group=\"{group}\"}}");
+        let began = Instant::now();
+        loop {
+            let samples = self.scrape()?;
+            if samples.get(&series).is_some_and(|ended| *ended >= exits) {
+                return Ok(samples);
+            }
+            ensure(began.elapsed() < PATIENCE, format!("no end of {group}"))?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn end(mut self, signal: Signal) -> Result<Option<i32>, Failed> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).ok_or("no pid")?;
+        kill_process(pid, signal)?;
+        Ok(self.child.wait()?.code())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The workload under a name that nothing else on the machine has.
+fn named(directory: &Path, name: &str) -> Result<PathBuf, Failed> {
+    let program = directory.join(name);
+    fs::copy(workload("mmap_churn"), &program)?;
+    Ok(program)
+}
+
+fn churn(program: &Path, cycles: u64) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--cycles", &cycles.to_string()]);
+    command.stdout(Stdio::null());
+    command
+}
+
+fn run(mut command: Command) -> Result<(), Failed> {
+    let status = command.status()?;
+    ensure(status.success(), format!("{command:?} ended with {status}"))
+}
+
+fn calls(samples: &BTreeMap<String, f64>, group: &str) -> BTreeMap<&'static str, u64> {
+    let calls = CALLS.into_iter().filter_map(|call| {
+        let series = format!("alloctrace_syscalls_total{{group=\"{group}\",syscall=\"{call}\"}}");
+        Some((call, *samples.get(&series)? as u64))
+    });
+    calls.filter(|(_, count)| *count > 0).collect()
+}
+
+fn exact() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let (idle, busy) = (
+        named(directory.path(), "at-idle")?,
+        named(directory.path(), "at-busy")?,
+    );
+    let daemon = Daemon::start()?;
+    run(churn(&idle, 0))?;
+    run(churn(&busy, 20_000))?;
+    daemon.after("at-idle", 1.0)?;
+    let samples = daemon.after("at-busy", 1.0)?;
+    let mut expected = calls(&samples, "at-idle");
+    for call in ["mmap", "munmap"] {
+        *expected.entry(call).or_default() += 20_000;
+    }
+    same("calls", calls(&samples, "at-busy"), expected)?;
+    let faults = "alloctrace_page_faults_total{group=\"at-busy\",kind=\"minor\"}";
+    let faults = samples.get(faults).copied().unwrap_or(0.0);
+    ensure(faults >= 120_000.0, format!("{faults} faults"))
+}
+
+/// `strace -c` prints a row for each call: share, seconds, µs per call, calls, errors, name.
+fn as_strace() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let program = named(directory.path(), "at-strace")?;
+    let table = directory.path().join("table");
+    let mut strace = Command::new("strace");
+    strace
+        .args([
+            "-f",
+            "-c",
+            "-e",
+            &format!("trace={}", CALLS.join(",")),
+            "-o",
+        ])
+        .args([&table, &program])
+        .args(["--cycles", "20000"])
+        .stdout(Stdio::null());
+    run(strace)?;
+    let table = fs::read_to_string(table)?;
+    let rows = table.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let call = CALLS.into_iter().find(|call| words.last() == Some(call))?;
+        Some((call, words.get(3)?.parse().ok()?))
+    });
+    let truth: BTreeMap<&str, u64> = rows.collect();
+    let daemon = Daemon::start()?;
+    run(churn(&program, 20_000))?;
+    let samples = daemon.after("at-strace", 1.0)?;
+    same("calls", calls(&samples, "at-strace"), truth)
+}
+
+fn monotone() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let program = named(directory.path(), "at-again")?;
+    let daemon = Daemon::start()?;
+    let mut last = daemon.scrape()?;
+    for round in 1..=5 {
+        let mut child = churn(&program, 20_000).spawn()?;
+        let pid = format!("\"{}\"", child.id());
+        child.wait()?;
+        // Long enough for the kernel to have forgotten the process of the round before.
+        let now = daemon.after("at-again", f64::from(round))?;
+        for (series, value) in &last {
+            let name = series.split('{').next().unwrap_or(series);
+            let counts = name.ends_with("_total") || name.ends_with("_bucket");
+            let after = now.get(series).copied().unwrap_or(-1.0);
+            ensure(
+                !counts || after >= *value,
+                format!("{series}: {value} became {after}"),
+            )?;
+        }
+        let labelled = now.keys().find(|series| series.contains(&pid));
+        ensure(labelled.is_none(), format!("a pid in {labelled:?}"))?;
+        same(
+            "rounds",
+            calls(&now, "at-again")["mmap"] / 20_000,
+            round.into(),
+        )?;
+        last = now;
+    }
+    Ok(())
+}
+
+fn port_in_use() -> Result<(), Failed> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = alloctrace(&["daemon", "--listen", &address]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    same("status", output.status.code(), Some(2))?;
+    same("lines", said.lines().count(), 1)?;
+    ensure(said.contains("choose another port"), said)
+}
+
+fn ends() -> Result<(), Failed> {
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = Daemon::start()?;
+        // A client that never says what it wants must not keep it.
+        let _silent = TcpStream::connect(&daemon.address)?;
+        same("status", daemon.end(signal)?, Some(0))?;
+    }
+    Ok(())
+}
