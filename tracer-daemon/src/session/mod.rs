@@ -11,7 +11,7 @@ mod options;
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, Write as _},
     path::Path,
     time::{Duration, Instant},
 };
@@ -42,7 +42,7 @@ use crate::{
         catalog::Backend,
         settings::Settings,
     },
-    source::{KernelMaps, Ring},
+    source::{KernelMaps, Ring, replay},
     symbolize::KernelSymbols,
 };
 
@@ -242,15 +242,11 @@ impl Session {
         for _ in 0..BATCH {
             let (state, dump, bad) = (&mut self.state, &mut self.dump, &mut self.undecodable);
             let more = self.ring.with_next(|record| {
-                if let Some(file) = dump {
-                    let length = u32::try_from(record.len()).unwrap_or(0);
-                    let written = file
-                        .write_all(&length.to_le_bytes())
-                        .and_then(|()| file.write_all(record));
-                    if let Err(error) = written {
-                        log::warn!("the dump ends here: {error}");
-                        *dump = None;
-                    }
+                if let Some(file) = dump
+                    && let Err(error) = replay::append(file, record)
+                {
+                    log::warn!("the dump ends here: {error}");
+                    *dump = None;
                 }
                 match decode(record) {
                     Ok(event) => state.apply(&event),

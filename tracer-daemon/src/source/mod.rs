@@ -1,6 +1,8 @@
 //! What comes out of the kernel: counters as they stand, and records. With `probes::attach` the
 //! only code that knows aya.
 
+pub mod replay;
+
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
