@@ -21,6 +21,7 @@ struct Options {
     pause: Duration,
     spin: Duration,
     wait: bool,
+    slice: Option<Duration>,
 }
 
 fn options() -> Options {
@@ -34,6 +35,7 @@ fn options() -> Options {
         pause: Duration::ZERO,
         spin: Duration::ZERO,
         wait: false,
+        slice: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -47,6 +49,7 @@ fn options() -> Options {
             "--cycles" => options.cycles = number().unwrap_or(u64::MAX),
             "--seconds" => options.until = Duration::from_secs(number().unwrap_or(3600)),
             "--pause-us" => options.pause = Duration::from_micros(number().unwrap_or(0)),
+            "--slice-ms" => options.slice = number().map(Duration::from_millis),
             "--spin-us" => options.spin = Duration::from_micros(number().unwrap_or(0)),
             _ => {
                 eprintln!("unknown option {word}");
@@ -71,10 +74,17 @@ fn main() {
     let before = cpu_time();
     let begin = Instant::now();
     let mut cycles = 0;
+    let mut slice = Slice::begin();
     while cycles < options.cycles && begin.elapsed() < options.until {
         handle_request(&options, &mut kept);
         cycles += 1;
         work(options.spin);
+        if options
+            .slice
+            .is_some_and(|length| slice.begin.elapsed() >= length)
+        {
+            slice = slice.end(cycles);
+        }
         if !options.pause.is_zero() {
             std::thread::sleep(options.pause);
         }
@@ -154,6 +164,36 @@ fn touch(block: *mut u8, options: &Options) {
     for touch in 0..options.touches {
         // SAFETY: `touches × stride` is within the block.
         unsafe { block.add(touch * stride).write_volatile(1) };
+    }
+}
+
+/// A stretch of work, reported by itself so that a measurement can tell before from after.
+struct Slice {
+    begin: Instant,
+    cpu: Duration,
+    cycles: u64,
+}
+
+impl Slice {
+    fn begin() -> Self {
+        Self {
+            begin: Instant::now(),
+            cpu: cpu_time(),
+            cycles: 0,
+        }
+    }
+
+    /// `cycles` are those since the program began.
+    fn end(self, cycles: u64) -> Self {
+        let cpu = cpu_time() - self.cpu;
+        println!(
+            "slice {:.1}",
+            cpu.as_nanos() as f64 / (cycles - self.cycles) as f64
+        );
+        Self {
+            cycles,
+            ..Self::begin()
+        }
     }
 }
 

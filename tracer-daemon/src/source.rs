@@ -85,10 +85,34 @@ impl KernelMaps {
             syscalls: summed(&self.syscalls)?,
             errnos: summed(&self.errnos)?,
             fault_times: summed(&self.fault_times)?,
-            lifecycles: summed(&self.lifecycles)?,
+            lifecycles: self.lifecycles()?,
             exits: self.exits.iter().collect::<Result<_, _>>()?,
             lost: self.lost()?,
         })
+    }
+
+    fn lifecycles(&self) -> Result<HashMap<ProcessId, Lifecycle>, MapError> {
+        let mut all = summed(&self.lifecycles)?;
+        for counts in all.values_mut() {
+            // Threads that end together each take themselves for the last.
+            counts.exits = counts.exits.min(1);
+        }
+        Ok(all)
+    }
+
+    /// Takes ended processes off the table of targets.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the table.
+    pub fn drop_ended_targets(&mut self) -> Result<(), MapError> {
+        for (pid, target) in self.targets()? {
+            let process = ProcessId::new(pid, target.start_ticks);
+            if self.exits.get(&process, 0).is_ok_and(|exit| exit.dead != 0) {
+                // Whatever is not there any more need not be removed.
+                let _ = self.targets.remove(&pid);
+            }
+        }
+        Ok(())
     }
 
     fn lost(&self) -> Result<HashMap<Loss, u64>, MapError> {

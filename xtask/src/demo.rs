@@ -54,8 +54,7 @@ pub(crate) fn run() -> Result<()> {
     eprintln!("  {name} doctor              what this kernel allows");
     eprintln!("  {name} attach --pid PID    trace a running process until Ctrl-C");
     eprintln!("  {name} run -- COMMAND      trace a command from its first instruction");
-    eprintln!("  {name} vmas --pid PID      its mappings and the holes between them");
-    eprintln!("  {name} top                 the whole machine, live");
+    eprintln!("  {name} daemon              the whole machine, for Prometheus");
     Ok(())
 }
 

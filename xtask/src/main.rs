@@ -1,5 +1,6 @@
 //! The project's chores. `cargo xtask help` lists them; each command is a module of its own.
 
+mod bench;
 mod cargo;
 mod demo;
 mod lint;
@@ -23,6 +24,8 @@ enum Command {
     Test(test::Args),
     /// Formatting and clippy, with warnings as errors
     Lint,
+    /// What tracing costs the traced, next to other tracers, as ratios measured by turns
+    Bench,
     /// Run a command in a virtual machine, under one or all of the kernels that are tested
     ///
     /// Kernels are kept in target/vm/kernels; delete that to have newer ones fetched.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Bench => bench::run(),
         Command::Vm(args) => vm::run(&args),
     };
     match result {

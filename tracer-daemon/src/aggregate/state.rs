@@ -9,11 +9,12 @@ use tracer_common::{
 use super::{
     cpu::{CpuSamples, KernelNames},
     cycles::Cycles,
-    mappings::{AddressSpace, CallTime, Cycle},
+    mappings::{AddressSpace, CallTime, Cycle, Placement},
     stacks::{StackKey, StackSum, Stacks},
 };
 use crate::decode::Event;
 
+const MAP_FIXED: u64 = 0x10;
 const MREMAP_DONTUNMAP: u64 = 4;
 /// Mappings followed at once in one process; a process cannot have more areas by default than
 /// this, and what comes beyond is counted as lost.
@@ -41,6 +42,8 @@ pub struct State<N> {
     pub fault_samples: u64,
     /// Faults that they stand for.
     pub fault_weight: u64,
+    /// Processes whose end was heard of.
+    pub ended: u64,
     /// Mappings that found no room.
     pub untracked: u64,
 }
@@ -58,6 +61,7 @@ impl<N: KernelNames> State<N> {
             cpu: CpuSamples::default(),
             fault_samples: 0,
             fault_weight: 0,
+            ended: 0,
             untracked: 0,
         }
     }
@@ -77,6 +81,7 @@ impl<N: KernelNames> State<N> {
                 process.programs += 1;
             }
             Event::Exit(header) => {
+                self.ended += 1;
                 if let Some(process) = self.processes.remove(&header.process) {
                     process
                         .space
@@ -98,7 +103,13 @@ impl<N: KernelNames> State<N> {
         match syscall {
             Syscall::Mmap if space.len() >= MOST_MAPPINGS => self.untracked += 1,
             Syscall::Mmap => {
-                if let Some(bytes) = space.map(call.result, second, time, &mut self.died) {
+                let placement = if fourth & MAP_FIXED == 0 {
+                    Placement::Free
+                } else {
+                    Placement::Fixed
+                };
+                let born = space.map(call.result, second, placement, time, &mut self.died);
+                if let Some(bytes) = born {
                     self.cycles.born(bytes);
                 }
             }

@@ -39,7 +39,7 @@ impl Settings {
             },
             layout,
             forced: Forced::default(),
-            processes: 1024,
+            processes: 8192,
             ring_bytes: 8 << 20,
             verbose: false,
         }

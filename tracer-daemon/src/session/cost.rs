@@ -7,15 +7,18 @@ use std::{
 
 use aya::{Ebpf, sys};
 
-/// The kernel's clock around each program costs as much as a short program does, so that it runs
-/// for a tenth of the time only.
+/// The kernel's clock around each program costs as much as a short program does, and turning it on
+/// and off stops every CPU for a moment. So it runs for a short stretch …
 const MEASURED: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_millis(900);
+/// … and each pause is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(900);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Measures the programs' running time in short stretches.
 pub(super) struct CostMeter {
     stretch: Option<Stretch>,
     resume_at: Instant,
+    pause: Duration,
     run_time: Duration,
     measured: Duration,
 }
@@ -33,6 +36,7 @@ impl CostMeter {
         Self {
             stretch: None,
             resume_at: now,
+            pause: FIRST_PAUSE,
             run_time: Duration::ZERO,
             measured: Duration::ZERO,
         }
@@ -60,7 +64,8 @@ impl CostMeter {
         if let Some(stretch) = self.stretch.take() {
             self.run_time += run_time(ebpf).saturating_sub(stretch.run_time);
             self.measured += now - stretch.since;
-            self.resume_at = now + PAUSE;
+            self.resume_at = now + self.pause;
+            self.pause = (2 * self.pause).min(LONGEST_PAUSE);
         }
     }
 

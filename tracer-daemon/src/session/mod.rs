@@ -184,7 +184,13 @@ impl Session {
 
     /// Takes in what has come, and looks at the process. To be called every few milliseconds.
     pub fn tick(&mut self) {
+        let ended = self.state.ended;
         self.drain();
+        if self.state.ended != ended
+            && let Err(error) = self.maps.drop_ended_targets()
+        {
+            log::debug!("ended targets stay on the table: {error}");
+        }
         self.naming.locate(self.state.stacks.take_unnamed());
         let now = Instant::now();
         self.cost.tick(&self.attached.ebpf, now);

@@ -50,7 +50,7 @@ static void one_round(void)
     must(syscall(SYS_mremap, PAGE, PAGE, 2 * PAGE, 0L, 0L) == -1, "EFAULT");
 }
 
-static void *worker(void *unused)
+__attribute__((noreturn)) static void *worker(void *unused)
 {
     (void)unused;
     pthread_barrier_wait(&begin);

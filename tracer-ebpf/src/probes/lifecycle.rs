@@ -168,7 +168,9 @@ fn ended(ctx: &impl EbpfContext) {
     let _ = THREADS.remove(&tid);
     let task = current_task();
     let signal = field::<u64>(task, offset::task_signal()).unwrap_or(0);
-    // do_exit() has taken this thread off the count before the tracepoint.
+    // do_exit() has taken this thread off the count before the tracepoint. Where threads end
+    // together, each of them may find 0: what follows can happen more than once, and others of the
+    // group may be on their way here, so that the process stays a target until user space sees it.
     let last = field::<u32>(signal, offset::signal_live()) == Some(0);
     if let Some(totals) = exit_totals(process) {
         // SAFETY: from the map, checked.
@@ -205,7 +207,6 @@ fn ended(ctx: &impl EbpfContext) {
     }
     debug!(ctx, "{} has ended", pid);
     lifecycle(process, |counts| &raw mut counts.exits);
-    let _ = TARGETS.remove(&pid);
     if config::whole_machine() == 0 {
         emit(
             header(RecordKind::Exit, process, tid, now()),

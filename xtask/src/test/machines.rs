@@ -1,6 +1,6 @@
 //! The live tests once more, under each kernel in a virtual machine.
 
-use super::{Args, Tally, live};
+use super::{Args, Tally, live, truth};
 use crate::{
     cargo::Artifact,
     vm::{self, Guest, Kernel, Outcome},
@@ -38,10 +38,10 @@ fn files(built: &[Artifact]) -> Vec<(PathBuf, PathBuf)> {
         "bin" => built.name == "alloctrace" && !built.is_test,
         kind => kind == "example",
     };
-    built
-        .iter()
-        .filter(wanted)
-        .map(|built| (built.path.clone(), built.path.clone()))
+    let programs = built.iter().filter(wanted).map(|built| built.path.clone());
+    programs
+        .chain([truth::path()])
+        .map(|path| (path.clone(), path))
         .collect()
 }
 

@@ -3,6 +3,7 @@
 mod live;
 mod machines;
 mod tally;
+mod truth;
 
 use crate::{
     cargo::{self, Artifact},
@@ -50,6 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&groups[..1 + usize::from(needs_more)])?;
     eprintln!("test: building");
     let built = cargo::build(&["test", "--workspace", "--no-run"])?;
+    if needs_more {
+        truth::build()?;
+    }
 
     let mut total = Tally::default();
     if wanted(Tier::Unit) {

@@ -50,9 +50,11 @@ impl Image {
         // The RAM disk is in memory twice while the kernel unpacks it.
         let memory = 1024 + 2 * (fs::metadata(&initrd)?.len() >> 20);
         let mut qemu = Command::new("qemu-system-x86_64");
+        // With a thread for each processor, one now and then executes code that the kernel patched a
+        // moment ago on another, and dies of a breakpoint that is not there any more.
         qemu.args([
             "-accel",
-            "tcg,thread=multi",
+            "tcg,thread=single",
             "-machine",
             "q35",
             "-cpu",

@@ -1,0 +1,142 @@
+//! Who traces: alloctrace in its two ways, and its peers doing the same.
+
+use crate::sh;
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Somebody who traces a process.
+#[derive(Clone, Copy)]
+pub(super) enum Tracer {
+    /// Nobody: what the method itself makes of two equal things.
+    Nothing,
+    Attach,
+    Daemon,
+    Bpftrace,
+    Strace,
+}
+
+/// What bpftrace needs to tell the same: calls, failures, bytes and durations of both system
+/// calls, and the faults.
+const BPFTRACE: &str = "
+tracepoint:syscalls:sys_enter_mmap /pid == PID/ { @begin[tid] = nsecs; @bytes = sum(args->len); }
+tracepoint:syscalls:sys_exit_mmap /@begin[tid]/ {
+    @mmap = hist(nsecs - @begin[tid]); @failed = count(); delete(@begin[tid]); }
+tracepoint:syscalls:sys_enter_munmap /pid == PID/ { @begin[tid] = nsecs; @freed = sum(args->len); }
+tracepoint:syscalls:sys_exit_munmap /@begin[tid]/ {
+    @munmap = hist(nsecs - @begin[tid]); delete(@begin[tid]); }
+software:page-faults:1 /pid == PID/ { @faults = count(); }
+";
+
+impl Tracer {
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Nothing,
+        Self::Attach,
+        Self::Daemon,
+        Self::Bpftrace,
+        Self::Strace,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Attach => "alloctrace attach",
+            Self::Daemon => "alloctrace daemon",
+            Self::Bpftrace => "bpftrace, the same",
+            Self::Strace => "strace -c",
+        }
+    }
+
+    /// Starts it and waits until it traces.
+    pub(super) fn start(self, pid: u32) -> Result<Running> {
+        let alloctrace = sh::workspace().join("target/release/alloctrace");
+        let pid = pid.to_string();
+        let (mut command, ready) = match self {
+            Self::Nothing => return Ok(Running(None)),
+            Self::Attach => (with(alloctrace, &["attach", "--pid", &pid]), "tracing "),
+            Self::Daemon => (
+                with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]),
+                "listening ",
+            ),
+            Self::Bpftrace => (
+                with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]),
+                "Attaching ",
+            ),
+            Self::Strace => (with("strace", &["-f", "-c", "-p", &pid]), "attached"),
+        };
+        // bpftrace says it on stdout, the others on stderr.
+        let on_stdout = matches!(self, Self::Bpftrace);
+        let (out, err) = if on_stdout {
+            (Stdio::piped(), Stdio::null())
+        } else {
+            (Stdio::null(), Stdio::piped())
+        };
+        let mut child = command
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name()))?;
+        if let Some(output) = child.stdout.take() {
+            wait_for(ready, output)?;
+        } else if let Some(output) = child.stderr.take() {
+            wait_for(ready, output)?;
+        }
+        // bpftrace says so before it attaches.
+        sleep(Duration::from_millis(400));
+        Ok(Running(Some(child)))
+    }
+}
+
+fn with(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
+}
+
+/// Reads until a line has the word; somebody must go on reading, or the writer would block.
+fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) -> Result<()> {
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    for line in lines.by_ref() {
+        let found = line.contains(word);
+        said.push(line);
+        if found {
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(());
+        }
+    }
+    bail!("a tracer ended before it traced: {}", said.join(" / "))
+}
+
+/// A tracer at work.
+pub(super) struct Running(Option<Child>);
+
+impl Running {
+    /// Ends it as Ctrl-C does.
+    pub(super) fn stop(self) -> Result<()> {
+        let Some(mut child) = self.0 else {
+            return Ok(());
+        };
+        let pid = child.id().to_string();
+        sh::run(Command::new("kill").args(["-INT", &pid]))?;
+        let begin = Instant::now();
+        while child.try_wait()?.is_none() {
+            if begin.elapsed() > Duration::from_secs(20) {
+                child.kill()?;
+                bail!(
+                    "a tracer did not end: {}",
+                    fs::read_to_string(format!("/proc/{pid}/comm"))?
+                );
+            }
+            sleep(Duration::from_millis(10));
+        }
+        // Programs are freed after a grace period.
+        sleep(Duration::from_millis(200));
+        Ok(())
+    }
+}
