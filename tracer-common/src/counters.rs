@@ -104,7 +104,8 @@ pub struct ExitTotals {
     pub cgroup: u64,
     /// 1 once the last thread has ended.
     pub dead: u64,
-    /// The name of the thread that ended last.
+    /// The main thread's name; that of the thread which ended last where the kernel's layout is
+    /// unknown.
     pub comm: [u8; COMM_LENGTH],
 }
 

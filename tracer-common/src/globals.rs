@@ -26,6 +26,8 @@ pub struct KernelLayout {
     pub task_utime: u32,
     /// `task_struct.stime`.
     pub task_stime: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
     /// `task_struct.mm`.
     pub task_mm: u32,
     /// `mm_struct.brk`.
@@ -62,6 +64,7 @@ impl KernelLayout {
         task_maj_flt: UNKNOWN_OFFSET,
         task_utime: UNKNOWN_OFFSET,
         task_stime: UNKNOWN_OFFSET,
+        task_comm: UNKNOWN_OFFSET,
         task_mm: UNKNOWN_OFFSET,
         mm_brk: UNKNOWN_OFFSET,
         signal_live: UNKNOWN_OFFSET,

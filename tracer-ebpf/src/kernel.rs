@@ -7,7 +7,7 @@ use aya_ebpf::{
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
 };
-use tracer_common::{Config, KernelLayout, TICK_NS, UNKNOWN_OFFSET};
+use tracer_common::{COMM_LENGTH, Config, KernelLayout, TICK_NS, UNKNOWN_OFFSET};
 
 #[unsafe(no_mangle)]
 static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
@@ -46,6 +46,7 @@ pub mod offset {
         task_maj_flt,
         task_utime,
         task_stime,
+        task_comm,
         task_mm,
         mm_brk,
         signal_live,
@@ -92,6 +93,12 @@ pub fn current_task() -> u64 {
 pub fn start_ticks(task: u64) -> u64 {
     let leader = field::<u64>(task, offset::task_group_leader()).unwrap_or(0);
     field::<u64>(leader, offset::task_start_boottime()).unwrap_or(0) / TICK_NS
+}
+
+/// The name of the main thread of `task`'s process.
+#[inline(always)]
+pub fn process_comm(task: u64) -> Option<[u8; COMM_LENGTH]> {
+    field(field(task, offset::task_group_leader())?, offset::task_comm())
 }
 
 /// The program break of the running process; 0 if unknown.

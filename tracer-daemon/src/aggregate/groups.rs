@@ -1,6 +1,8 @@
 //! From absolute counters of processes to totals of groups that never go down: what a process has
 //! added since it was last looked at goes to the group that it is in now.
 
+mod admit;
+mod count;
 mod group;
 mod member;
 mod since;
@@ -19,11 +21,6 @@ use self::{
     member::{Member, Stage},
 };
 use super::{counters::Counters, machine::GroupTotals};
-
-/// Groups with a name of their own. Names are chosen by whoever starts processes.
-const MOST_GROUPS: usize = 1000;
-/// The group of those beyond.
-const OTHER: &str = "other";
 
 /// Page faults since a process was forked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,81 +109,6 @@ impl Groups {
             .collect()
     }
 
-    fn admit_living(&mut self, living: &HashMap<ProcessId, Living>) {
-        for (id, live) in living {
-            let group = self.enter(&live.group);
-            let first = self.first_faults(live.start_ticks, live.faults);
-            let Some(member) = self.members.get_mut(id) else {
-                let member = Member::new(group, live.start_ticks, Stage::Alive, first);
-                self.members.insert(*id, member);
-                continue;
-            };
-            // The kernel may not tell processes of one pid apart; `/proc` does.
-            if member.start_ticks != live.start_ticks {
-                if let Some(old) = self.groups.get_mut(&member.group) {
-                    old.totals.exits += 1;
-                }
-                member.start_ticks = live.start_ticks;
-                member.stage = Stage::Alive;
-                member.faults = first;
-            }
-            member.group = group;
-        }
-    }
-
-    fn admit_ended(
-        &mut self,
-        counters: &Counters,
-        mut name: impl FnMut(Option<&ExitTotals>) -> Arc<str>,
-    ) {
-        let mut strangers = HashSet::new();
-        for id in counters.processes() {
-            if self.members.contains_key(&id) {
-                continue;
-            }
-            let exits = counters.exits.get(&id);
-            if exits.is_none_or(|exits| exits.dead == 0) && !self.strangers.contains(&id) {
-                strangers.insert(id);
-                continue;
-            }
-            let group = self.enter(&name(exits));
-            let faults = exits.map(Faults::at_end).unwrap_or_default();
-            let first = self.first_faults(id.start_ticks, faults);
-            // Without a trace of its end, nobody knows whether it has been counted.
-            let ended =
-                exits.is_some() || counters.lifecycles.get(&id).is_some_and(|l| l.exits > 0);
-            let stage = if ended { Stage::Missing } else { Stage::Ended };
-            let member = Member::new(group, id.start_ticks, stage, first);
-            self.members.insert(id, member);
-        }
-        self.strangers = strangers;
-    }
-
-    /// Faults before the first reading belong to nobody, unless all of the process's life does.
-    fn first_faults(&self, start_ticks: u64, reading: Faults) -> Faults {
-        if start_ticks > self.started_ticks {
-            Faults::default()
-        } else {
-            reading
-        }
-    }
-
-    /// The group of that name, or the one that stands for too many.
-    fn enter(&mut self, name: &Arc<str>) -> Arc<str> {
-        if self.groups.contains_key(name) {
-            return Arc::clone(name);
-        }
-        let name = if self.groups.len() < MOST_GROUPS {
-            Arc::clone(name)
-        } else {
-            Arc::from(OTHER)
-        };
-        self.groups
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Group::new(&self.measured));
-        name
-    }
-
     /// Who lives, who has ended, and the faults of both.
     fn look(&mut self, counters: &Counters, living: &HashMap<ProcessId, Living>) {
         for group in self.groups.values_mut() {
@@ -208,44 +130,6 @@ impl Groups {
             group.add_faults(member.faults_since(faults));
             group.totals.processes += u64::from(member.stage == Stage::Alive);
             group.totals.exits += u64::from(member.stage == Stage::Ended);
-        }
-    }
-
-    fn count(&mut self, counters: &Counters) {
-        let (members, groups) = (&mut self.members, &mut self.groups);
-        let mut with = |id: &ProcessId, add: &mut dyn FnMut(&mut Member, &mut Group)| {
-            if let Some(member) = members.get_mut(id)
-                && let Some(group) = groups.get_mut(&member.group)
-            {
-                add(member, group);
-            }
-        };
-        for (key, counter) in &counters.syscalls {
-            let Some(call) = Syscall::from_u32(key.syscall) else {
-                continue;
-            };
-            with(&key.process, &mut |member, group| {
-                group.add_calls(call, &member.calls_since(key.syscall, *counter));
-            });
-        }
-        for (key, count) in &counters.errnos {
-            let Some(call) = Syscall::from_u32(key.syscall) else {
-                continue;
-            };
-            with(&key.process, &mut |member, group| {
-                let grown = member.failures_since(key.syscall, key.errno, *count);
-                group.add_failures(call, key.errno, grown);
-            });
-        }
-        for (id, time) in &counters.fault_times {
-            with(id, &mut |member, group| {
-                group.add_fault_time(member.fault_time_since(*time));
-            });
-        }
-        for (id, lifecycle) in &counters.lifecycles {
-            with(id, &mut |member, group| {
-                group.add_lifecycle(&member.lifecycle_since(*lifecycle));
-            });
         }
     }
 

@@ -72,7 +72,10 @@ impl Daemon {
         tokio::select! {
             () = publish(&mut machine, &samples, self.interval) => {}
             () = either(&mut interrupt, &mut terminate) => {}
-            ended = &mut serving => return ended.unwrap_or_else(|error| Err(error.into())).map_err(unserved),
+            ended = &mut serving => {
+                let ended = ended.unwrap_or_else(|error| Err(error.into()));
+                return ended.map_err(unserved);
+            }
         }
         let _ = stop.send(());
         if timeout(LAST_REQUESTS, serving).await.is_err() {

@@ -31,7 +31,7 @@ const fn member(structure: &'static str, name: &'static str, slot: Slot) -> Memb
     }
 }
 
-const MEMBERS: [Member; 14] = [
+const MEMBERS: [Member; 15] = [
     member("task_struct", "tgid", |l| &mut l.task_tgid),
     member("task_struct", "pid", |l| &mut l.task_pid),
     member("task_struct", "group_leader", |l| &mut l.task_group_leader),
@@ -43,6 +43,7 @@ const MEMBERS: [Member; 14] = [
     member("task_struct", "maj_flt", |l| &mut l.task_maj_flt),
     member("task_struct", "utime", |l| &mut l.task_utime),
     member("task_struct", "stime", |l| &mut l.task_stime),
+    member("task_struct", "comm", |l| &mut l.task_comm),
     member("task_struct", "mm", |l| &mut l.task_mm),
     member("mm_struct", "brk", |l| &mut l.mm_brk),
     member("signal_struct", "live", |l| &mut l.signal_live),

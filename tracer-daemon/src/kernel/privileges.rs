@@ -42,7 +42,8 @@ pub fn check() -> Result<(), Error> {
     let admin = held.contains(CapabilitySet::SYS_ADMIN);
     let implied = CapabilitySet::BPF | CapabilitySet::PERFMON;
     for &(capability, name, purpose) in NEEDED {
-        if !held.contains(capability) && !(admin && implied.contains(capability)) {
+        let stands_in = admin && implied.contains(capability);
+        if !(stands_in || held.contains(capability)) {
             return Err(Error::NotPermitted(format!(
                 "not permitted: {name} is missing, needed {purpose}; run as root (sudo)"
             )));

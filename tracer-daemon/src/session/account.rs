@@ -176,7 +176,7 @@ impl<N: KernelNames> Account<'_, N> {
         }
         // It ended and no probe saw it: what was seen last is a lower bound.
         (process == self.traced.process)
-            .then(|| (self.traced.last.minor_faults, self.traced.last.major_faults))
+            .then_some((self.traced.last.minor_faults, self.traced.last.major_faults))
     }
 
     /// Time in faults, and how many samples that rests on. Where a probe sees a fault's entry and

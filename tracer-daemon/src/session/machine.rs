@@ -142,7 +142,7 @@ impl Machine {
                     minor: stat.minor_faults,
                     major: stat.major_faults,
                 },
-                group: self.names.living(id, stat, execs),
+                group: self.names.of(id, stat, execs, counters.exits.get(&id)),
             };
             (id, living)
         });

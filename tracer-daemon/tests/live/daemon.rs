@@ -199,7 +199,7 @@ fn monotone() -> Result<(), Failed> {
     let program = named(directory.path(), "at-again")?;
     let daemon = Daemon::start()?;
     let mut last = daemon.scrape()?;
-    for round in 1..=5 {
+    for round in 1..=5_u32 {
         let mut child = churn(&program, 20_000).spawn()?;
         let pid = format!("\"{}\"", child.id());
         child.wait()?;

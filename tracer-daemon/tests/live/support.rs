@@ -1,4 +1,5 @@
 //! Starting targets and tracers, and waiting for what they say instead of for time to pass.
+#![expect(clippy::panic, reason = "a test may panic")]
 
 use std::{
     io::{BufRead, BufReader, Write},

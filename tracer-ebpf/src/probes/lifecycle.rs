@@ -12,7 +12,7 @@ use tracer_common::{ExitTotals, Fork, Lifecycle, Loss, ProcessId, RecordKind, TI
 use crate::{
     emit::{add, emit, header, lose, now},
     filter::{admit, current_ids},
-    kernel::{config, current_task, field, offset},
+    kernel::{config, current_task, field, offset, process_comm},
     maps::{EXITS, LIFECYCLES, TARGETS, THREADS},
 };
 
@@ -191,7 +191,10 @@ fn ended(ctx: &impl EbpfContext) {
             &raw mut totals.system_ns,
             field(task, offset::task_stime()).unwrap_or(0),
         );
-        totals.comm = bpf_get_current_comm().unwrap_or_default();
+        totals.comm = match process_comm(task) {
+            Some(comm) => comm,
+            None => bpf_get_current_comm().unwrap_or_default(),
+        };
         // SAFETY: no arguments, cannot fail.
         totals.cgroup = unsafe { bpf_get_current_cgroup_id() };
         if last {

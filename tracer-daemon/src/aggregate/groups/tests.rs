@@ -1,6 +1,9 @@
 use tracer_common::{ErrnoKey, FaultTime, Lifecycle, SyscallCounter, SyscallKey};
 
-use super::*;
+use super::{
+    admit::{MOST_GROUPS, OTHER},
+    *,
+};
 
 /// The tracer began here.
 const STARTED: u64 = 1000;

@@ -39,8 +39,14 @@ impl Names {
         }
     }
 
-    /// The group of a process that lives and has executed so many programs.
-    pub(super) fn living(&mut self, id: ProcessId, stat: ProcessStat, execs: u64) -> Arc<str> {
+    /// The group of a process that `/proc` showed and that has executed so many programs.
+    pub(super) fn of(
+        &mut self,
+        id: ProcessId,
+        stat: ProcessStat,
+        execs: u64,
+        exits: Option<&ExitTotals>,
+    ) -> Arc<str> {
         let same = |known: &&Known| {
             let untouched = known.comm == stat.comm && known.execs == execs;
             known.start_ticks == stat.start_ticks && (untouched || stat.is_kernel_thread)
@@ -48,7 +54,11 @@ impl Names {
         if let Some(known) = self.known.get(&id).filter(same) {
             return Arc::clone(&known.group);
         }
-        let group = self.read(&stat);
+        let group = match exits {
+            // It has executed a program and ended since `/proc` showed it.
+            Some(exits) if exits.dead != 0 => self.ended(Some(exits)),
+            _ => self.read(&stat),
+        };
         let known = Known {
             start_ticks: stat.start_ticks,
             comm: stat.comm,

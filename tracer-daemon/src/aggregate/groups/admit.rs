@@ -1,0 +1,97 @@
+//! New processes, and the groups that they belong to.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tracer_common::{ExitTotals, ProcessId};
+
+use super::{
+    Faults, Groups, Living,
+    group::Group,
+    member::{Member, Stage},
+};
+use crate::aggregate::counters::Counters;
+
+/// Groups with a name of their own. Names are chosen by whoever starts processes.
+pub(super) const MOST_GROUPS: usize = 1000;
+/// The group of those beyond.
+pub(super) const OTHER: &str = "other";
+
+impl Groups {
+    pub(super) fn admit_living(&mut self, living: &HashMap<ProcessId, Living>) {
+        for (id, live) in living {
+            let group = self.enter(&live.group);
+            let first = self.first_faults(live.start_ticks, live.faults);
+            let Some(member) = self.members.get_mut(id) else {
+                let member = Member::new(group, live.start_ticks, Stage::Alive, first);
+                self.members.insert(*id, member);
+                continue;
+            };
+            // The kernel may not tell processes of one pid apart; `/proc` does.
+            if member.start_ticks != live.start_ticks {
+                if let Some(old) = self.groups.get_mut(&member.group) {
+                    old.totals.exits += 1;
+                }
+                member.start_ticks = live.start_ticks;
+                member.stage = Stage::Alive;
+                member.faults = first;
+            }
+            member.group = group;
+        }
+    }
+
+    pub(super) fn admit_ended(
+        &mut self,
+        counters: &Counters,
+        mut name: impl FnMut(Option<&ExitTotals>) -> Arc<str>,
+    ) {
+        let mut strangers = HashSet::new();
+        for id in counters.processes() {
+            if self.members.contains_key(&id) {
+                continue;
+            }
+            let exits = counters.exits.get(&id);
+            if exits.is_none_or(|exits| exits.dead == 0) && !self.strangers.contains(&id) {
+                strangers.insert(id);
+                continue;
+            }
+            let group = self.enter(&name(exits));
+            let faults = exits.map(Faults::at_end).unwrap_or_default();
+            let first = self.first_faults(id.start_ticks, faults);
+            // Without a trace of its end, nobody knows whether it has been counted.
+            let ended =
+                exits.is_some() || counters.lifecycles.get(&id).is_some_and(|l| l.exits > 0);
+            let stage = if ended { Stage::Missing } else { Stage::Ended };
+            let member = Member::new(group, id.start_ticks, stage, first);
+            self.members.insert(id, member);
+        }
+        self.strangers = strangers;
+    }
+
+    /// Faults before the first reading belong to nobody, unless all of the process's life does.
+    fn first_faults(&self, start_ticks: u64, reading: Faults) -> Faults {
+        if start_ticks > self.started_ticks {
+            Faults::default()
+        } else {
+            reading
+        }
+    }
+
+    /// The group of that name, or the one that stands for too many.
+    fn enter(&mut self, name: &Arc<str>) -> Arc<str> {
+        if self.groups.contains_key(name) {
+            return Arc::clone(name);
+        }
+        let name = if self.groups.len() < MOST_GROUPS {
+            Arc::clone(name)
+        } else {
+            Arc::from(OTHER)
+        };
+        self.groups
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Group::new(&self.measured));
+        name
+    }
+}
