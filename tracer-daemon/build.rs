@@ -6,27 +6,19 @@ const TARGET: &str = "bpfel-unknown-none";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("no workspace")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
     let programs = workspace.join("tracer-ebpf");
     for source in ["src", "Cargo.toml", "Cargo.lock", ".cargo"] {
         println!("cargo:rerun-if-changed={}", programs.join(source).display());
     }
-    println!(
-        "cargo:rerun-if-changed={}",
-        workspace.join("tracer-common").display()
-    );
+    println!("cargo:rerun-if-changed={}", workspace.join("tracer-common").display());
 
     let toolchain = Toolchain::read(&workspace.join("target/tools/bpf-toolchain"))?;
     let mut build = toolchain.build(&programs, &out.join("bpf"));
     if !build.status()?.success() {
         return Err("the kernel programs did not compile; the compiler's words are above".into());
     }
-    fs::copy(
-        out.join("bpf").join(TARGET).join("release/tracer-ebpf"),
-        out.join("tracer-ebpf"),
-    )?;
+    fs::copy(out.join("bpf").join(TARGET).join("release/tracer-ebpf"), out.join("tracer-ebpf"))?;
     Ok(())
 }
 
@@ -70,14 +62,8 @@ impl Toolchain {
                 build.env_remove(name);
             }
         }
-        let flags = [
-            "-C",
-            &format!("linker={}", self.linker),
-            "-C",
-            "debuginfo=2",
-            "-C",
-            "link-arg=--btf",
-        ];
+        let flags =
+            ["-C", &format!("linker={}", self.linker), "-C", "debuginfo=2", "-C", "link-arg=--btf"];
         build
             .current_dir(programs)
             .args(["build", "--release", "--target", TARGET, "--target-dir"])

@@ -11,11 +11,7 @@ pub const DURATION_BUCKETS: usize = 32;
 #[inline(always)]
 pub const fn duration_bucket(ns: u64) -> usize {
     let bits = (u64::BITS - ns.leading_zeros()) as usize;
-    if bits < DURATION_BUCKETS {
-        bits
-    } else {
-        DURATION_BUCKETS - 1
-    }
+    if bits < DURATION_BUCKETS { bits } else { DURATION_BUCKETS - 1 }
 }
 
 /// Key of the calls of one process to one system call.
@@ -160,11 +156,4 @@ impl Loss {
     }
 }
 
-crate::shared!(
-    SyscallKey,
-    SyscallCounter,
-    ErrnoKey,
-    FaultTime,
-    Lifecycle,
-    ExitTotals
-);
+crate::shared!(SyscallKey, SyscallCounter, ErrnoKey, FaultTime, Lifecycle, ExitTotals);

@@ -38,11 +38,7 @@ impl ProcessId {
     /// The process `pid` that was forked at `start_ticks`.
     #[must_use]
     pub const fn new(pid: u32, start_ticks: u64) -> Self {
-        Self {
-            start_ticks,
-            pid,
-            reserved: 0,
-        }
+        Self { start_ticks, pid, reserved: 0 }
     }
 }
 

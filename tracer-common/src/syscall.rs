@@ -18,14 +18,8 @@ pub enum Syscall {
 
 impl Syscall {
     /// Every call, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Mmap,
-        Self::Munmap,
-        Self::Mremap,
-        Self::Mprotect,
-        Self::Brk,
-        Self::Madvise,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Mmap, Self::Munmap, Self::Mremap, Self::Mprotect, Self::Brk, Self::Madvise];
 
     /// The call with this number, if there is one.
     #[must_use]

@@ -79,10 +79,7 @@ fn main() {
         handle_request(&options, &mut kept);
         cycles += 1;
         work(options.spin);
-        if options
-            .slice
-            .is_some_and(|length| slice.begin.elapsed() >= length)
-        {
+        if options.slice.is_some_and(|length| slice.begin.elapsed() >= length) {
             slice = slice.end(cycles);
         }
         if !options.pause.is_zero() {
@@ -90,10 +87,7 @@ fn main() {
         }
     }
     let cpu = cpu_time() - before;
-    println!(
-        "cycles {cycles} cpu_ns_per_cycle {:.1}",
-        cpu.as_nanos() as f64 / cycles as f64
-    );
+    println!("cycles {cycles} cpu_ns_per_cycle {:.1}", cpu.as_nanos() as f64 / cycles as f64);
     if options.wait {
         let _ = std::io::stdin().read(&mut [0; 64]);
     }
@@ -176,24 +170,14 @@ struct Slice {
 
 impl Slice {
     fn begin() -> Self {
-        Self {
-            begin: Instant::now(),
-            cpu: cpu_time(),
-            cycles: 0,
-        }
+        Self { begin: Instant::now(), cpu: cpu_time(), cycles: 0 }
     }
 
     /// `cycles` are those since the program began.
     fn end(self, cycles: u64) -> Self {
         let cpu = cpu_time() - self.cpu;
-        println!(
-            "slice {:.1}",
-            cpu.as_nanos() as f64 / (cycles - self.cycles) as f64
-        );
-        Self {
-            cycles,
-            ..Self::begin()
-        }
+        println!("slice {:.1}", cpu.as_nanos() as f64 / (cycles - self.cycles) as f64);
+        Self { cycles, ..Self::begin() }
     }
 }
 
@@ -206,10 +190,7 @@ fn work(time: Duration) {
 }
 
 fn cpu_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -73,9 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
 }
 
 fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, DecodeError> {
-    T::read_from_prefix(bytes)
-        .map(|(value, _)| value)
-        .map_err(|_| DecodeError::Short(bytes.len()))
+    T::read_from_prefix(bytes).map(|(value, _)| value).map_err(|_| DecodeError::Short(bytes.len()))
 }
 
 fn memory(call: MemoryCall, stack: Option<Stack>) -> Result<Event, DecodeError> {
@@ -84,11 +82,7 @@ fn memory(call: MemoryCall, stack: Option<Stack>) -> Result<Event, DecodeError> 
 }
 
 fn checked(stack: Stack) -> Result<Stack, DecodeError> {
-    if stack.depth > STACK_FRAMES as u64 {
-        Err(DecodeError::Depth(stack.depth))
-    } else {
-        Ok(stack)
-    }
+    if stack.depth > STACK_FRAMES as u64 { Err(DecodeError::Depth(stack.depth)) } else { Ok(stack) }
 }
 
 #[cfg(test)]
@@ -99,12 +93,7 @@ mod tests {
     use super::*;
 
     fn header(kind: u32) -> Header {
-        Header {
-            kind,
-            tid: 7,
-            process: ProcessId::new(7, 1),
-            time_ns: 5,
-        }
+        Header { kind, tid: 7, process: ProcessId::new(7, 1), time_ns: 5 }
     }
 
     #[test]
@@ -116,10 +105,7 @@ mod tests {
     #[test]
     fn nonsense_is_an_error() {
         assert_eq!(decode(&[]).err(), Some(DecodeError::Short(0)));
-        assert_eq!(
-            decode(header(99).as_bytes()).err(),
-            Some(DecodeError::Kind(99))
-        );
+        assert_eq!(decode(header(99).as_bytes()).err(), Some(DecodeError::Kind(99)));
         let cut = header(RecordKind::Fork as u32);
         assert_eq!(decode(cut.as_bytes()).err(), Some(DecodeError::Short(32)));
     }
@@ -132,10 +118,7 @@ mod tests {
             depth: 25,
             frames: [0; KERNEL_FRAMES],
         };
-        assert_eq!(
-            decode(sample.as_bytes()).err(),
-            Some(DecodeError::Depth(25))
-        );
+        assert_eq!(decode(sample.as_bytes()).err(), Some(DecodeError::Depth(25)));
         let call = MemoryCall {
             header: header(RecordKind::MemoryCall as u32),
             syscall: 6,

@@ -19,11 +19,7 @@ pub fn bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit = larger;
     }
-    let text = if value >= 1000.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.1}")
-    };
+    let text = if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.1}") };
     format!("{} {unit}", text.trim_end_matches(".0"))
 }
 

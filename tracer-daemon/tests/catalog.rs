@@ -15,20 +15,14 @@ fn programs() -> BTreeMap<String, String> {
         .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.is_global())
         .filter_map(|symbol| {
             let section = file.section_by_index(symbol.section_index()?).ok()?;
-            Some((
-                symbol.name().ok()?.to_owned(),
-                section.name().ok()?.to_owned(),
-            ))
+            Some((symbol.name().ok()?.to_owned(), section.name().ok()?.to_owned()))
         })
         .filter(|(_, section)| section != ".text")
         .collect()
 }
 
 fn rows() -> impl Iterator<Item = &'static Probe> {
-    CATALOG
-        .iter()
-        .flat_map(|signal| signal.rungs)
-        .flat_map(|rung| rung.probes)
+    CATALOG.iter().flat_map(|signal| signal.rungs).flat_map(|rung| rung.probes)
 }
 
 /// The section in which aya looks for a program of this kind.
@@ -50,12 +44,7 @@ fn every_row_has_its_program() {
     let programs = programs();
     for row in rows() {
         let found = programs.get(row.program);
-        assert_eq!(
-            found.map(String::as_str),
-            Some(section(row.point)),
-            "{}",
-            row.program
-        );
+        assert_eq!(found.map(String::as_str), Some(section(row.point)), "{}", row.program);
     }
 }
 
@@ -63,11 +52,7 @@ fn every_row_has_its_program() {
 fn every_program_has_its_row() {
     let known: BTreeSet<_> = rows().map(|row| row.program).collect();
     let programs = programs();
-    assert!(
-        programs.len() > 40,
-        "only {} programs were found",
-        programs.len()
-    );
+    assert!(programs.len() > 40, "only {} programs were found", programs.len());
     for program in programs.keys() {
         assert!(known.contains(program.as_str()), "{program} is in no row");
     }
@@ -80,12 +65,7 @@ fn signals_and_their_rungs_are_named_once() {
         assert!(signals.insert(signal.name), "{} stands twice", signal.name);
         let mut backends = BTreeSet::new();
         for rung in signal.rungs {
-            assert!(
-                backends.insert(rung.backend.name()),
-                "{} of {}",
-                rung.backend,
-                signal.name
-            );
+            assert!(backends.insert(rung.backend.name()), "{} of {}", rung.backend, signal.name);
             assert!(!rung.probes.is_empty());
         }
     }
@@ -94,13 +74,8 @@ fn signals_and_their_rungs_are_named_once() {
 #[test]
 fn every_map_that_is_loaded_exists() {
     let file = object::File::parse(OBJECT).expect("the programs are an ELF file");
-    let maps: BTreeSet<_> = file
-        .symbols()
-        .filter_map(|symbol| symbol.name().ok())
-        .collect();
-    for map in [
-        "EVENTS", "TARGETS", "THREADS", "SYSCALLS", "ERRNOS", "EXITS", "LOST", "CONTROL",
-    ] {
+    let maps: BTreeSet<_> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    for map in ["EVENTS", "TARGETS", "THREADS", "SYSCALLS", "ERRNOS", "EXITS", "LOST", "CONTROL"] {
         assert!(maps.contains(map), "{map}");
     }
 }

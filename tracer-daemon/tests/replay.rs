@@ -38,15 +38,9 @@ fn replayed() -> State<NoNames> {
 #[test]
 fn the_mappings_come_out_as_they_were() {
     let state = replayed();
-    let mappings = state
-        .cycles
-        .snapshot(state.fault_weight, state.fault_samples);
+    let mappings = state.cycles.snapshot(state.fault_weight, state.fault_samples);
     assert_eq!((mappings.cycles, mappings.short_lived), (CYCLES, CYCLES));
-    let sizes: Vec<_> = mappings
-        .sizes
-        .iter()
-        .map(|size| (size.bytes, size.cycles))
-        .collect();
+    let sizes: Vec<_> = mappings.sizes.iter().map(|size| (size.bytes, size.cycles)).collect();
     assert_eq!(sizes, [(SIZE, CYCLES)]);
     assert_eq!(mappings.short.at_once, 1);
     let lifetime = mappings.lifetime_seconds.expect("there were cycles");
@@ -63,10 +57,7 @@ fn stacks_stand_for_every_call() {
         // The first 64 calls of a thread come with their stacks, and one of 64 of the others.
         let count: u64 = stacks.iter().map(|(_, sum)| sum.count).sum();
         assert!((64..1200).contains(&count), "{count} {kind} calls");
-        assert!(
-            stacks.iter().all(|(key, _)| key.frames.len() >= 2),
-            "{kind} without a caller"
-        );
+        assert!(stacks.iter().all(|(key, _)| key.frames.len() >= 2), "{kind} without a caller");
     }
 }
 
@@ -75,44 +66,25 @@ fn stacks_stand_for_every_call() {
 fn the_whole_way_ends_in_a_finding_and_a_report() {
     let state = replayed();
     let snapshot = Snapshot {
-        window: Window {
-            seconds: 1.0,
-            complete: true,
-        },
-        cpu: Cpu {
-            user_seconds: Some(0.005),
-            system_seconds: Some(0.02),
-            ..Cpu::default()
-        },
+        window: Window { seconds: 1.0, complete: true },
+        cpu: Cpu { user_seconds: Some(0.005), system_seconds: Some(0.02), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(CYCLES * 6),
             major: Some(0),
             seconds: Some(0.01),
             samples: 100,
         },
-        mappings: Some(
-            state
-                .cycles
-                .snapshot(state.fault_weight, state.fault_samples),
-        ),
+        mappings: Some(state.cycles.snapshot(state.fault_weight, state.fault_samples)),
         ..Snapshot::default()
     };
     let findings = diagnose::all(&snapshot);
-    assert_eq!(
-        findings.first().map(|one| one.id.as_str()),
-        Some("mmap-churn")
-    );
+    assert_eq!(findings.first().map(|one| one.id.as_str()), Some("mmap-churn"));
     assert_eq!(findings[0].cause.bytes, Some(SIZE));
     let recording = Recording::new(snapshot, findings);
     let text = report::text(&recording, report::Style::default());
-    assert!(
-        text.contains("mmap-churn") && text.contains("2 MiB"),
-        "{text}"
-    );
+    assert!(text.contains("mmap-churn") && text.contains("2 MiB"), "{text}");
     let mut json = Vec::new();
-    recording
-        .write_to(&mut json)
-        .expect("memory takes everything");
+    recording.write_to(&mut json).expect("memory takes everything");
     let read = Recording::read_from(json.as_slice(), "memory").expect("what was written");
     assert_eq!(read.findings, recording.findings);
 }

@@ -46,12 +46,7 @@ pub fn now() -> u64 {
 /// The beginning of a record.
 #[inline(always)]
 pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> Header {
-    Header {
-        kind: kind as u32,
-        tid,
-        process,
-        time_ns,
-    }
+    Header { kind: kind as u32, tid, process, time_ns }
 }
 
 /// Writes a record.
@@ -82,12 +77,7 @@ pub fn emit_with_stack<T: 'static>(
         (*place).stack.top = user_word(stack_pointer);
         let frames = &raw mut (*place).stack.frames;
         const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
-        let got = bpf_get_stack(
-            ctx.as_ptr(),
-            frames.cast(),
-            BYTES,
-            u64::from(BPF_F_USER_STACK),
-        );
+        let got = bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, u64::from(BPF_F_USER_STACK));
         (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
     }
     submit(entry);

@@ -46,6 +46,23 @@ pub fn enter(syscall: Syscall, args: [u64; 5], user_stack: u64) {
     thread.call_start_ns = now();
 }
 
+/// Whatever call is under way returns `result` to user space.
+#[inline(always)]
+pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
+    let (tid, _) = current_ids();
+    // SAFETY: as in `enter`.
+    let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
+    match call.checked_sub(1).and_then(Syscall::from_u32) {
+        Some(Syscall::Mmap) => exit(ctx, Syscall::Mmap, result),
+        Some(Syscall::Munmap) => exit(ctx, Syscall::Munmap, result),
+        Some(Syscall::Mremap) => exit(ctx, Syscall::Mremap, result),
+        Some(Syscall::Mprotect) => exit(ctx, Syscall::Mprotect, result),
+        Some(Syscall::Brk) => exit(ctx, Syscall::Brk, result),
+        Some(Syscall::Madvise) => exit(ctx, Syscall::Madvise, result),
+        None => {}
+    }
+}
+
 /// A call returns `result` to user space.
 #[inline(always)]
 pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
@@ -62,22 +79,10 @@ pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     thread.call = 0;
     let errno = errno(syscall, &thread.args, result);
     let duration_ns = time_ns.saturating_sub(thread.call_start_ns);
-    let bytes = if errno == 0 {
-        bytes(syscall, &thread.args, result as u64)
-    } else {
-        0
-    };
+    let bytes = if errno == 0 { bytes(syscall, &thread.args, result as u64) } else { 0 };
     count(thread.process, syscall, errno, bytes, duration_ns);
     if errno == 0 && config::whole_machine() == 0 {
-        record(
-            ctx,
-            thread,
-            syscall,
-            result as u64,
-            duration_ns,
-            time_ns,
-            tid,
-        );
+        record(ctx, thread, syscall, result as u64, duration_ns, time_ns, tid);
     }
 }
 
@@ -88,11 +93,7 @@ fn errno(syscall: Syscall, args: &[u64; 5], result: i64) -> u32 {
     if matches!(syscall, Syscall::Brk) {
         return if (result as u64) < args[0] { ENOMEM } else { 0 };
     }
-    if (-MAX_ERRNO..0).contains(&result) {
-        -result as u32
-    } else {
-        0
-    }
+    if (-MAX_ERRNO..0).contains(&result) { -result as u32 } else { 0 }
 }
 
 /// Bytes that a successful call was about.
@@ -108,11 +109,7 @@ fn bytes(syscall: Syscall, args: &[u64; 5], result: u64) -> u64 {
 
 #[inline(always)]
 fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_ns: u64) {
-    let key = SyscallKey {
-        process,
-        syscall: syscall as u32,
-        reserved: 0,
-    };
+    let key = SyscallKey { process, syscall: syscall as u32, reserved: 0 };
     if SYSCALLS.get_ptr_mut(&key).is_none() {
         // Another CPU may have been faster; then the entry is there all the same.
         let _ = SYSCALLS.insert(&key, &NO_CALLS, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
@@ -130,11 +127,7 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
         add((&raw mut (*counter).durations).cast::<u64>().add(bucket), 1);
         if errno != 0 {
             add(&raw mut (*counter).failures, 1);
-            count_failure(ErrnoKey {
-                process,
-                syscall: syscall as u32,
-                errno,
-            });
+            count_failure(ErrnoKey { process, syscall: syscall as u32, errno });
         }
     }
 }
@@ -164,11 +157,7 @@ fn record(
         return;
     }
     let weight = stack_weight(thread);
-    let kind = if weight == 0 {
-        RecordKind::MemoryCall
-    } else {
-        RecordKind::MemoryCallStack
-    };
+    let kind = if weight == 0 { RecordKind::MemoryCall } else { RecordKind::MemoryCallStack };
     let call = MemoryCall {
         header: header(kind, thread.process, tid, time_ns),
         syscall: syscall as u32,
@@ -181,11 +170,7 @@ fn record(
         emit(call, Loss::MappingRecords);
         return;
     }
-    let stack = if thread.user_stack != 0 {
-        thread.user_stack
-    } else {
-        current_user_stack()
-    };
+    let stack = if thread.user_stack != 0 { thread.user_stack } else { current_user_stack() };
     emit_with_stack(ctx, call, stack, Loss::MappingRecords);
 }
 

@@ -13,12 +13,8 @@ use tracer_common::{COMM_LENGTH, Config, KernelLayout, TICK_NS, UNKNOWN_OFFSET};
 static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
 #[unsafe(no_mangle)]
-static CONFIG: Config = Config {
-    whole_machine: 0,
-    fault_period: 1,
-    first_stacks: 0,
-    stack_period: 1,
-};
+static CONFIG: Config =
+    Config { whole_machine: 0, fault_period: 1, first_stacks: 0, stack_period: 1 };
 
 /// A field of a static that the loader overwrites: the compiler must not take its initial value.
 macro_rules! loaded {

@@ -30,18 +30,12 @@ pub(crate) fn cargo() -> Command {
 /// Builds with `args` and lists the executables; compiler messages go to the terminal.
 pub(crate) fn build(args: &[&str]) -> Result<Vec<Artifact>> {
     let mut command = cargo();
-    command
-        .args(args)
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit());
+    command.args(args).arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("`cargo {}` failed", args.join(" "));
     }
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(artifact)
-        .collect())
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(artifact).collect())
 }
 
 fn artifact(line: &str) -> Option<Artifact> {
@@ -65,10 +59,7 @@ mod tests {
             "profile":{"test":true},"executable":"/t/live-1"}"#
             .replace('\n', " ");
         let live = artifact(&built).expect("an executable");
-        assert_eq!(
-            (live.name.as_str(), live.kind.as_str(), live.is_test),
-            ("live", "test", true)
-        );
+        assert_eq!((live.name.as_str(), live.kind.as_str(), live.is_test), ("live", "test", true));
         assert!(artifact(&built.replace("\"/t/live-1\"", "null")).is_none());
         assert!(artifact(r#"{"reason":"build-finished","success":true}"#).is_none());
     }

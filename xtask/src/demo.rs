@@ -39,14 +39,8 @@ pub(crate) fn run() -> Result<()> {
     let workload = sh::Reaped(workload);
     let pid = workload.0.id().to_string();
     let attach = ["attach", "--pid", &pid, "--duration", "5s"];
-    let name = alloctrace
-        .strip_prefix(sh::workspace())
-        .unwrap_or(alloctrace)
-        .display();
-    eprintln!(
-        "demo: mmap_churn runs as pid {pid}; now: {name} {}",
-        attach.join(" ")
-    );
+    let name = alloctrace.strip_prefix(sh::workspace()).unwrap_or(alloctrace).display();
+    eprintln!("demo: mmap_churn runs as pid {pid}; now: {name} {}", attach.join(" "));
     sh::run(Command::new(alloctrace).args(attach))?;
     drop(workload);
 

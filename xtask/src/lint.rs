@@ -7,20 +7,8 @@ use anyhow::Result;
 pub(crate) fn run() -> Result<()> {
     sh::run(cargo().args(["fmt", "--all", "--check"]))?;
     // A workspace of its own: `--all` does not reach it.
-    sh::run(cargo().args([
-        "fmt",
-        "--check",
-        "--manifest-path",
-        "tracer-ebpf/Cargo.toml",
-    ]))?;
+    sh::run(cargo().args(["fmt", "--check", "--manifest-path", "tracer-ebpf/Cargo.toml"]))?;
     setup::ensure(&[setup::Group::Build])?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     sh::run(cargo().args(clippy))
 }

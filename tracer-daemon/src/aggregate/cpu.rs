@@ -43,20 +43,14 @@ impl CpuSamples {
     pub fn add_kernel(&mut self, frames: &[u64], names: &impl KernelNames) {
         let mut found = None;
         for &frame in frames {
-            let place = *self
-                .known
-                .entry(frame)
-                .or_insert_with(|| place(names.name(frame)));
+            let place = *self.known.entry(frame).or_insert_with(|| place(names.name(frame)));
             if place == Some(FAULT) {
                 found = place;
                 break;
             }
             found = place.or(found);
         }
-        *self
-            .places
-            .entry(found.unwrap_or(OTHER_KERNEL))
-            .or_default() += 1;
+        *self.places.entry(found.unwrap_or(OTHER_KERNEL)).or_default() += 1;
     }
 
     /// All samples.
@@ -90,10 +84,7 @@ impl CpuSamples {
 
 fn place(name: Option<&str>) -> Option<&'static str> {
     let name = name?;
-    PLACES
-        .iter()
-        .find(|(function, _)| *function == name)
-        .map(|(_, place)| *place)
+    PLACES.iter().find(|(function, _)| *function == name).map(|(_, place)| *place)
 }
 
 #[cfg(test)]
@@ -103,14 +94,9 @@ mod tests {
     struct Names;
     impl KernelNames for Names {
         fn name(&self, address: u64) -> Option<&str> {
-            [
-                "clear_page",
-                "asm_exc_page_fault",
-                "__x64_sys_mmap",
-                "do_syscall_64",
-            ]
-            .get(usize::try_from(address).ok()?)
-            .copied()
+            ["clear_page", "asm_exc_page_fault", "__x64_sys_mmap", "do_syscall_64"]
+                .get(usize::try_from(address).ok()?)
+                .copied()
         }
     }
 

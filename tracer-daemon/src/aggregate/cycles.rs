@@ -45,10 +45,7 @@ impl Cycles {
     /// Never: three significant digits are within the histogram's bounds.
     #[must_use]
     pub fn new() -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "a constant within the documented bounds"
-        )]
+        #[expect(clippy::expect_used, reason = "a constant within the documented bounds")]
         let lifetimes_ns =
             Histogram::new_with_max(LONGEST_NS, 3).expect("three digits are allowed");
         Self {
@@ -101,11 +98,8 @@ impl Cycles {
     /// The sums; `fault_weight` and `fault_samples` are those of all the target's faults.
     #[must_use]
     pub fn snapshot(&self, fault_weight: u64, fault_samples: u64) -> Mappings {
-        let mut sizes: Vec<_> = self
-            .sizes
-            .iter()
-            .map(|(&bytes, &cycles)| SizeCycles { bytes, cycles })
-            .collect();
+        let mut sizes: Vec<_> =
+            self.sizes.iter().map(|(&bytes, &cycles)| SizeCycles { bytes, cycles }).collect();
         sizes.sort_by_key(|size| (std::cmp::Reverse(size.cycles), size.bytes));
         sizes.truncate(LISTED_SIZES);
         let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
@@ -128,19 +122,12 @@ impl Cycles {
 
     /// How many mappings would have had to be kept for all short-lived ones to be served.
     fn at_once(&self) -> u64 {
-        self.alive
-            .values()
-            .map(|alive| alive.peak.min(alive.short_cycles))
-            .sum()
+        self.alive.values().map(|alive| alive.peak.min(alive.short_cycles)).sum()
     }
 
     fn lifetimes(&self) -> Option<Quantiles> {
         let at = |quantile| self.lifetimes_ns.value_at_quantile(quantile) as f64 / NS;
-        (self.cycles > 0).then(|| Quantiles {
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-        })
+        (self.cycles > 0).then(|| Quantiles { p50: at(0.5), p90: at(0.9), p99: at(0.99) })
     }
 }
 

@@ -33,10 +33,7 @@ pub struct Faults {
 
 impl Faults {
     fn max(self, other: Self) -> Self {
-        Self {
-            minor: self.minor.max(other.minor),
-            major: self.major.max(other.major),
-        }
+        Self { minor: self.minor.max(other.minor), major: self.major.max(other.major) }
     }
 
     fn at_end(exits: &ExitTotals) -> Self {
@@ -104,9 +101,7 @@ impl Groups {
     #[must_use]
     pub fn totals(&self) -> BTreeMap<String, GroupTotals> {
         let groups = self.groups.iter();
-        groups
-            .map(|(name, group)| (name.as_ref().to_owned(), group.totals.clone()))
-            .collect()
+        groups.map(|(name, group)| (name.as_ref().to_owned(), group.totals.clone())).collect()
     }
 
     /// Who lives, who has ended, and the faults of both.

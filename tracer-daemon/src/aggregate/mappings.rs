@@ -201,15 +201,11 @@ impl AddressSpace {
     fn owner(&self, address: u64, begin_ns: u64) -> Option<MappingId> {
         let here = self.piece_at(address).map(|(_, id)| id);
         let before = self.displaced.iter().filter(|piece| piece.covers(address));
-        here.into_iter()
-            .chain(before.map(|piece| piece.id))
-            .find(|id| self.is_older(*id, begin_ns))
+        here.into_iter().chain(before.map(|piece| piece.id)).find(|id| self.is_older(*id, begin_ns))
     }
 
     fn is_older(&self, id: MappingId, than_ns: u64) -> bool {
-        self.mappings
-            .get(&id)
-            .is_some_and(|mapping| mapping.born_ns <= than_ns)
+        self.mappings.get(&id).is_some_and(|mapping| mapping.born_ns <= than_ns)
     }
 
     /// Empties a range for a new mapping.
@@ -222,21 +218,13 @@ impl AddressSpace {
         died: &mut Vec<Cycle>,
     ) {
         if placement == Placement::Fixed {
-            let unmapping = CallTime {
-                duration_ns: 0,
-                ..time
-            };
+            let unmapping = CallTime { duration_ns: 0, ..time };
             return self.clear(start, end, Reach::All, unmapping, died);
         }
         for (piece_start, piece_end, id) in self.overlapping(start, end) {
             let (from, to) = (piece_start.max(start), piece_end.min(end));
             self.cut(from, to);
-            self.displaced.push_back(Displaced {
-                start: from,
-                end: to,
-                id,
-                at_ns: time.end_ns,
-            });
+            self.displaced.push_back(Displaced { start: from, end: to, id, at_ns: time.end_ns });
         }
         while self.displaced.len() > MOST_DISPLACED {
             if let Some(piece) = self.displaced.pop_front() {
@@ -255,10 +243,7 @@ impl AddressSpace {
 
     /// Unmaps what lies in a range, pieces that reach out of it in part.
     fn clear(&mut self, start: u64, end: u64, reach: Reach, time: CallTime, died: &mut Vec<Cycle>) {
-        let displaced = self
-            .displaced
-            .iter()
-            .map(|piece| (piece.start, piece.end, piece.id));
+        let displaced = self.displaced.iter().map(|piece| (piece.start, piece.end, piece.id));
         let displaced = displaced.filter(|piece| piece.0 < end && start < piece.1);
         let hit: Vec<_> = displaced.chain(self.overlapping(start, end)).collect();
         let mut charge = time.duration_ns;
@@ -283,19 +268,13 @@ impl AddressSpace {
     fn remove(&mut self, start: u64, end: u64, id: MappingId) {
         if self.piece_at(start).is_some_and(|(_, owner)| owner == id) {
             self.cut(start, end);
-        } else if let Some(at) = self
-            .displaced
-            .iter()
-            .position(|piece| piece.id == id && piece.covers(start))
+        } else if let Some(at) =
+            self.displaced.iter().position(|piece| piece.id == id && piece.covers(start))
             && let Some(piece) = self.displaced.remove(at)
         {
             let rest = [(piece.start, start), (end, piece.end)];
             for (start, end) in rest.into_iter().filter(|(start, end)| start < end) {
-                self.displaced.push_back(Displaced {
-                    start,
-                    end,
-                    ..piece
-                });
+                self.displaced.push_back(Displaced { start, end, ..piece });
             }
         }
         self.shrink(id, end - start);
@@ -325,11 +304,7 @@ impl AddressSpace {
 
     /// A mapping of which nothing is left has come full cycle.
     fn bury(&mut self, id: MappingId, now_ns: u64, died: &mut Vec<Cycle>) {
-        if self
-            .mappings
-            .get(&id)
-            .is_none_or(|mapping| mapping.left > 0)
-        {
+        if self.mappings.get(&id).is_none_or(|mapping| mapping.left > 0) {
             return;
         }
         if let Some(mapping) = self.mappings.remove(&id) {
@@ -364,10 +339,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn at(end_ns: u64, duration_ns: u64) -> CallTime {
-        CallTime {
-            end_ns,
-            duration_ns,
-        }
+        CallTime { end_ns, duration_ns }
     }
 
     #[test]
@@ -399,11 +371,7 @@ mod tests {
         space.unmap(0x12000, 0x1000, at(400, 1), &mut died);
         assert_eq!(died.len(), 1);
         assert_eq!(
-            (
-                died[0].bytes,
-                died[0].lifetime_ns,
-                died[0].death_duration_ns
-            ),
+            (died[0].bytes, died[0].lifetime_ns, died[0].death_duration_ns),
             (0x3000, 300, 3)
         );
     }
@@ -414,12 +382,7 @@ mod tests {
         space.map(0x10000, 0x1000, Placement::Free, at(100, 1), &mut died);
         space.map(0x11000, 0x1000, Placement::Free, at(110, 1), &mut died);
         space.unmap(0, 0x20000, at(200, 7), &mut died);
-        assert_eq!(
-            died.iter()
-                .map(|cycle| cycle.death_duration_ns)
-                .sum::<u64>(),
-            7
-        );
+        assert_eq!(died.iter().map(|cycle| cycle.death_duration_ns).sum::<u64>(), 7);
         assert_eq!(died.len(), 2);
     }
 
@@ -450,13 +413,7 @@ mod tests {
         space.map(0x10000, 0x1000, Placement::Free, at(100, 1), &mut died);
         // The move began at 200, and another thread was given the old addresses at 250.
         space.map(0x10000, 0x1000, Placement::Free, at(250, 10), &mut died);
-        space.remap(
-            (0x10000, 0x1000),
-            (0x90000, 0x2000),
-            false,
-            at(300, 100),
-            &mut died,
-        );
+        space.remap((0x10000, 0x1000), (0x90000, 0x2000), false, at(300, 100), &mut died);
         assert!(died.is_empty());
         space.unmap(0x90000, 0x2000, at(400, 1), &mut died);
         assert_eq!((died[0].bytes, died[0].lifetime_ns), (0x2000, 300));
@@ -476,13 +433,7 @@ mod tests {
     fn a_moved_and_grown_mapping_stays_the_same() {
         let (mut space, mut died) = (AddressSpace::default(), Vec::new());
         space.map(0x10000, 0x1000, Placement::Free, at(100, 1), &mut died);
-        space.remap(
-            (0x10000, 0x1000),
-            (0x90000, 0x4000),
-            false,
-            at(150, 1),
-            &mut died,
-        );
+        space.remap((0x10000, 0x1000), (0x90000, 0x4000), false, at(150, 1), &mut died);
         space.unmap(0x10000, 0x1000, at(200, 1), &mut died);
         assert!(died.is_empty());
         space.unmap(0x90000, 0x4000, at(300, 1), &mut died);
@@ -493,13 +444,7 @@ mod tests {
     fn shrinking_in_place_keeps_the_rest() {
         let (mut space, mut died) = (AddressSpace::default(), Vec::new());
         space.map(0x10000, 0x4000, Placement::Free, at(100, 1), &mut died);
-        space.remap(
-            (0x10000, 0x4000),
-            (0x10000, 0x1000),
-            false,
-            at(150, 1),
-            &mut died,
-        );
+        space.remap((0x10000, 0x4000), (0x10000, 0x1000), false, at(150, 1), &mut died);
         space.unmap(0x10000, 0x1000, at(300, 1), &mut died);
         assert_eq!((died[0].bytes, died.len()), (0x1000, 1));
     }

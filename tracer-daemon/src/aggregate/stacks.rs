@@ -45,17 +45,9 @@ impl StackKey {
     /// Of a record's stack.
     #[must_use]
     pub fn new(process: ProcessId, program: u32, kind: &'static str, stack: &Stack) -> Self {
-        let depth = usize::try_from(stack.depth)
-            .unwrap_or(0)
-            .min(stack.frames.len());
+        let depth = usize::try_from(stack.depth).unwrap_or(0).min(stack.frames.len());
         let frames = stack.frames[..depth].to_vec();
-        Self {
-            process,
-            program,
-            kind,
-            frames,
-            top: stack.top,
-        }
+        Self { process, program, kind, frames, top: stack.top }
     }
 }
 

@@ -76,38 +76,28 @@ impl<N: KernelNames> State<N> {
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
                 let gone = std::mem::take(&mut process.space);
-                gone.born_sizes()
-                    .for_each(|bytes| self.cycles.vanished(bytes));
+                gone.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
             }
             Event::Exit(header) => {
                 self.ended += 1;
                 if let Some(process) = self.processes.remove(&header.process) {
-                    process
-                        .space
-                        .born_sizes()
-                        .for_each(|bytes| self.cycles.vanished(bytes));
+                    process.space.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 }
             }
         }
     }
 
     fn memory(&mut self, syscall: Syscall, call: &MemoryCall, stack: Option<&Stack>) {
-        let time = CallTime {
-            end_ns: call.header.time_ns,
-            duration_ns: call.duration_ns,
-        };
+        let time = CallTime { end_ns: call.header.time_ns, duration_ns: call.duration_ns };
         let process = self.processes.entry(call.header.process).or_default();
         let space = &mut process.space;
         let [first, second, third, fourth, _] = call.args;
         match syscall {
             Syscall::Mmap if space.len() >= MOST_MAPPINGS => self.untracked += 1,
             Syscall::Mmap => {
-                let placement = if fourth & MAP_FIXED == 0 {
-                    Placement::Free
-                } else {
-                    Placement::Fixed
-                };
+                let placement =
+                    if fourth & MAP_FIXED == 0 { Placement::Free } else { Placement::Fixed };
                 let born = space.map(call.result, second, placement, time, &mut self.died);
                 if let Some(bytes) = born {
                     self.cycles.born(bytes);
@@ -116,13 +106,7 @@ impl<N: KernelNames> State<N> {
             Syscall::Munmap => space.unmap(first, second, time, &mut self.died),
             Syscall::Mremap => {
                 let (from, to) = ((first, second), (call.result, third));
-                space.remap(
-                    from,
-                    to,
-                    fourth & MREMAP_DONTUNMAP != 0,
-                    time,
-                    &mut self.died,
-                );
+                space.remap(from, to, fourth & MREMAP_DONTUNMAP != 0, time, &mut self.died);
             }
             Syscall::Mprotect | Syscall::Brk | Syscall::Madvise => {}
         }
@@ -149,11 +133,8 @@ impl<N: KernelNames> State<N> {
         process.space.fault(fault.address, weight);
         if let Some(stack) = stack {
             let count = u64::from(fault.stack_weight);
-            let sum = StackSum {
-                count,
-                bytes: 0,
-                duration_ns: count.saturating_mul(fault.duration_ns),
-            };
+            let sum =
+                StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
             let key = StackKey::new(fault.header.process, process.programs, "fault", stack);
             self.stacks.add(key, sum);
         }
@@ -165,17 +146,12 @@ impl<N: KernelNames> State<N> {
             return;
         }
         let depth = (sample.depth as usize).min(KERNEL_FRAMES);
-        self.cpu
-            .add_kernel(&sample.frames[..depth], &self.kernel_names);
+        self.cpu.add_kernel(&sample.frames[..depth], &self.kernel_names);
     }
 
     /// A child begins with its parent's mappings.
     fn fork(&mut self, fork: &Fork) {
-        let parent = self
-            .processes
-            .entry(fork.header.process)
-            .or_default()
-            .clone();
+        let parent = self.processes.entry(fork.header.process).or_default().clone();
         self.processes.insert(fork.child, parent);
     }
 }

@@ -46,8 +46,7 @@ impl CgroupNames {
     }
 
     fn may_walk(&self, now_ns: u64) -> bool {
-        self.last_walk_ns
-            .is_none_or(|last| now_ns.saturating_sub(last) >= self.walk_interval_ns)
+        self.last_walk_ns.is_none_or(|last| now_ns.saturating_sub(last) >= self.walk_interval_ns)
     }
 
     fn walk(&mut self) {
@@ -133,9 +132,6 @@ mod tests {
 
     #[test]
     fn without_control_groups_there_are_no_names() {
-        assert_eq!(
-            CgroupNames::new(Path::new("/nonexistent"), 0).path(1, 0),
-            None
-        );
+        assert_eq!(CgroupNames::new(Path::new("/nonexistent"), 0).path(1, 0), None);
     }
 }

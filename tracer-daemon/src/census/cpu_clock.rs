@@ -12,10 +12,7 @@ pub fn cpu_clock_ns(pid: u32) -> Option<u64> {
     }
     let pid = libc::pid_t::try_from(pid).ok()?;
     let mut clock = 0;
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: both pointers are to live variables of the right type.
     let failed = unsafe {
         libc::clock_getcpuclockid(pid, &raw mut clock) != 0

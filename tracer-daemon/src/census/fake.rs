@@ -11,9 +11,7 @@ pub(crate) struct FakeProc {
 
 impl FakeProc {
     pub(crate) fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-        }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn root(&self) -> ProcRoot {

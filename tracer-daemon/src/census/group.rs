@@ -10,16 +10,8 @@ const CONTAINER_ID: usize = 64;
 const SHORT_ID: usize = 12;
 
 /// Runtimes that name their containers' control groups `RUNTIME-ID.scope` or `RUNTIME/ID`.
-const RUNTIMES: [&str; 8] = [
-    "docker",
-    "cri-containerd",
-    "containerd",
-    "crio",
-    "libpod",
-    "nerdctl",
-    "kubepods",
-    "garden",
-];
+const RUNTIMES: [&str; 8] =
+    ["docker", "cri-containerd", "containerd", "crio", "libpod", "nerdctl", "kubepods", "garden"];
 
 /// The group of a process: the systemd unit or the container (`container:` and the beginning of
 /// its id), whichever is deeper in the path; else the executable's file name; else the comm.
@@ -37,16 +29,12 @@ pub fn group_name(cgroup: Option<&str>, exe: Option<&Path>, comm: &str) -> Strin
 
 fn from_cgroup(path: &str) -> Option<String> {
     let components: Vec<&str> = path.split('/').filter(|c| !c.is_empty()).collect();
-    let named = components
-        .iter()
-        .enumerate()
-        .rev()
-        .find_map(|(index, name)| {
-            let parent = index.checked_sub(1).map_or("", |above| components[above]);
-            container_id(parent, name)
-                .map(|id| format!("container:{}", &id[..SHORT_ID]))
-                .or_else(|| service(name))
-        });
+    let named = components.iter().enumerate().rev().find_map(|(index, name)| {
+        let parent = index.checked_sub(1).map_or("", |above| components[above]);
+        container_id(parent, name)
+            .map(|id| format!("container:{}", &id[..SHORT_ID]))
+            .or_else(|| service(name))
+    });
     named.or_else(|| components.iter().rev().find_map(|name| scope(name)))
 }
 
@@ -120,11 +108,7 @@ mod tests {
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     fn of(cgroup: &str) -> String {
-        group_name(
-            Some(&cgroup.replace("ID", ID)),
-            Some(Path::new("/bin/app")),
-            "comm",
-        )
+        group_name(Some(&cgroup.replace("ID", ID)), Some(Path::new("/bin/app")), "comm")
     }
 
     #[test]
@@ -136,14 +120,8 @@ mod tests {
             (r"/system.slice/my\x2dapp.service", "my-app.service"),
             (r"/system.slice/odd\x2.service", r"odd\x2.service"),
             (r"/system.slice/tail\x+f.service", r"tail\x+f.service"),
-            (
-                "/user.slice/user-0.slice/user@0.service/app.slice/b.service",
-                "b.service",
-            ),
-            (
-                "/user.slice/user-0.slice/user@0.service/init.scope",
-                "user@0.service",
-            ),
+            ("/user.slice/user-0.slice/user@0.service/app.slice/b.service", "b.service"),
+            ("/user.slice/user-0.slice/user@0.service/init.scope", "user@0.service"),
             ("/system.slice/batch.scope", "batch.scope"),
             ("/machine.slice/machine-qemu.scope", "machine-qemu.scope"),
         ] {

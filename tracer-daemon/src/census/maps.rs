@@ -75,9 +75,7 @@ fn next_word<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let end = rest.iter().position(|&b| b == b' ').unwrap_or(rest.len());
     let (word, tail) = rest.split_at(end);
     *rest = tail.strip_prefix(b" ").unwrap_or(tail);
-    std::str::from_utf8(word)
-        .ok()
-        .filter(|word| !word.is_empty())
+    std::str::from_utf8(word).ok().filter(|word| !word.is_empty())
 }
 
 /// The path is padded on the left; newlines in it, and nothing else, are written as `\012`.
@@ -164,23 +162,12 @@ mod tests {
     #[test]
     fn files_are_read_line_by_line() {
         let fake = FakeProc::new();
-        fake.write(
-            "1/maps",
-            b"1000-2000 rw-p 0 00:00 0 \n2000-3000 r-xp 0 00:00 0 [vdso]\n",
-        );
+        fake.write("1/maps", b"1000-2000 rw-p 0 00:00 0 \n2000-3000 r-xp 0 00:00 0 [vdso]\n");
         fake.write("2/maps", b"");
         fake.write("3/maps", b"nonsense\n");
         assert_eq!(fake.root().maps(1).unwrap().len(), 2);
         assert!(fake.root().maps(2).unwrap().is_empty());
-        assert!(matches!(
-            fake.root().maps(3),
-            Err(CensusError::Malformed { .. })
-        ));
-        assert!(
-            !ProcRoot::default()
-                .maps(std::process::id())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(matches!(fake.root().maps(3), Err(CensusError::Malformed { .. })));
+        assert!(!ProcRoot::default().maps(std::process::id()).unwrap().is_empty());
     }
 }

@@ -28,9 +28,7 @@ impl ProcRoot {
     /// ended processes and where it is not permitted.
     #[must_use]
     pub fn cmdline(&self, pid: u32) -> Vec<String> {
-        let bytes = self
-            .read_at_most(pid, "cmdline", CMDLINE_LIMIT)
-            .unwrap_or_default();
+        let bytes = self.read_at_most(pid, "cmdline", CMDLINE_LIMIT).unwrap_or_default();
         let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
         if bytes.is_empty() {
             return Vec::new();
@@ -110,10 +108,7 @@ mod tests {
     #[test]
     fn the_control_group_that_says_most_counts() {
         for (content, expected) in [
-            (
-                "0::/system.slice/a.service\n",
-                Some("/system.slice/a.service"),
-            ),
+            ("0::/system.slice/a.service\n", Some("/system.slice/a.service")),
             ("0::/a:b::c\n", Some("/a:b::c")),
             ("9:name=systemd:/x.service\n0::/\n", Some("/x.service")),
             ("9:name=systemd:/x.service\n0::/y\n", Some("/y")),

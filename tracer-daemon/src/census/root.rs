@@ -99,10 +99,7 @@ impl ProcRoot {
     }
 
     pub(crate) fn malformed(&self, pid: u32, name: &str, why: impl Into<String>) -> CensusError {
-        CensusError::Malformed {
-            file: self.file(pid, name),
-            why: why.into(),
-        }
+        CensusError::Malformed { file: self.file(pid, name), why: why.into() }
     }
 
     fn failure(&self, pid: u32, path: &Path, source: io::Error) -> CensusError {
@@ -111,10 +108,7 @@ impl ProcRoot {
             // ESRCH: it ended between opening and reading.
             _ if source.raw_os_error() == Some(libc::ESRCH) => CensusError::NoSuchProcess(pid),
             ErrorKind::NotFound if !self.file(pid, "").exists() => CensusError::NoSuchProcess(pid),
-            _ => CensusError::Unreadable {
-                file: path.to_owned(),
-                source,
-            },
+            _ => CensusError::Unreadable { file: path.to_owned(), source },
         }
     }
 }
@@ -150,18 +144,9 @@ mod tests {
         let fake = FakeProc::new();
         fake.write("7/stat", b"");
         let root = fake.root();
-        assert!(matches!(
-            root.read(8, "stat"),
-            Err(CensusError::NoSuchProcess(8))
-        ));
-        assert!(matches!(
-            root.read(7, "schedstat"),
-            Err(CensusError::Unreadable { .. })
-        ));
-        assert!(matches!(
-            root.thread_ids(8),
-            Err(CensusError::NoSuchProcess(8))
-        ));
+        assert!(matches!(root.read(8, "stat"), Err(CensusError::NoSuchProcess(8))));
+        assert!(matches!(root.read(7, "schedstat"), Err(CensusError::Unreadable { .. })));
+        assert!(matches!(root.thread_ids(8), Err(CensusError::NoSuchProcess(8))));
     }
 
     #[test]

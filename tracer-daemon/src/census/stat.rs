@@ -113,15 +113,9 @@ mod tests {
 
     #[test]
     fn a_comm_may_hold_anything() {
-        for comm in [
-            b"a) R 1 (b".as_slice(),
-            b"",
-            b")",
-            b"((((",
-            b"with space",
-            b"new\nline",
-            b"\xff\xfe",
-        ] {
+        for comm in
+            [b"a) R 1 (b".as_slice(), b"", b")", b"((((", b"with space", b"new\nline", b"\xff\xfe"]
+        {
             let stat = parse(&line(comm)).unwrap();
             assert_eq!(stat.comm, String::from_utf8_lossy(comm));
             assert_eq!(stat.start_ticks, 123_456);
@@ -139,10 +133,7 @@ mod tests {
         assert_eq!(parse(b"-1 (x) S 1 1"), None);
         let fake = FakeProc::new();
         fake.write("42/stat", b"42 (x");
-        assert!(matches!(
-            fake.root().stat(42),
-            Err(CensusError::Malformed { .. })
-        ));
+        assert!(matches!(fake.root().stat(42), Err(CensusError::Malformed { .. })));
     }
 
     #[test]

@@ -24,10 +24,9 @@ impl ProcRoot {
                     .split(|&byte| byte == b'\n')
                     .find_map(|line| first_number(line.strip_prefix(key)?))
             };
-            let (Some(voluntary), Some(involuntary)) = (
-                value(b"voluntary_ctxt_switches:"),
-                value(b"nonvoluntary_ctxt_switches:"),
-            ) else {
+            let (Some(voluntary), Some(involuntary)) =
+                (value(b"voluntary_ctxt_switches:"), value(b"nonvoluntary_ctxt_switches:"))
+            else {
                 return Err("no context switches in it");
             };
             sum.voluntary = sum.voluntary.saturating_add(voluntary);
@@ -74,9 +73,7 @@ impl ProcRoot {
 }
 
 fn first_number(text: &[u8]) -> Option<u64> {
-    let word = text
-        .split(u8::is_ascii_whitespace)
-        .find(|w| !w.is_empty())?;
+    let word = text.split(u8::is_ascii_whitespace).find(|w| !w.is_empty())?;
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
@@ -89,10 +86,7 @@ mod tests {
     #[test]
     fn threads_are_summed_whatever_they_are_called() {
         let fake = FakeProc::new();
-        for (tid, name) in [
-            ("5", b"Name:\t\xff:x\n".as_slice()),
-            ("6", b"Name:\ta:b:\n"),
-        ] {
+        for (tid, name) in [("5", b"Name:\t\xff:x\n".as_slice()), ("6", b"Name:\ta:b:\n")] {
             let mut status = name.to_vec();
             status.extend(b"voluntary_ctxt_switches:\t10\nnonvoluntary_ctxt_switches:\t3\n");
             fake.write(&format!("5/task/{tid}/status"), &status);
@@ -115,18 +109,9 @@ mod tests {
     fn failures_are_told_apart() {
         let fake = FakeProc::new();
         fake.write("5/task/5/schedstat", b"x\n");
-        assert!(matches!(
-            fake.root().on_cpu_ns(5),
-            Err(CensusError::Malformed { .. })
-        ));
-        assert!(matches!(
-            fake.root().switches(5),
-            Err(CensusError::Unreadable { .. })
-        ));
-        assert!(matches!(
-            fake.root().switches(6),
-            Err(CensusError::NoSuchProcess(6))
-        ));
+        assert!(matches!(fake.root().on_cpu_ns(5), Err(CensusError::Malformed { .. })));
+        assert!(matches!(fake.root().switches(5), Err(CensusError::Unreadable { .. })));
+        assert!(matches!(fake.root().switches(6), Err(CensusError::NoSuchProcess(6))));
     }
 
     #[test]

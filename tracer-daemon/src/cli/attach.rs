@@ -43,15 +43,8 @@ impl Attach {
         runtime()?.block_on(async {
             let interrupts = Interrupts::catch()?;
             session.trace(&found, self.tracing.flags())?;
-            say(&format!(
-                "tracing {} (pid {}); Ctrl-C ends and reports",
-                found.comm, self.pid
-            ));
-            let limits = Limits {
-                process,
-                duration: self.duration,
-                interrupts_for_process: 0,
-            };
+            say(&format!("tracing {} (pid {}); Ctrl-C ends and reports", found.comm, self.pid));
+            let limits = Limits { process, duration: self.duration, interrupts_for_process: 0 };
             watch(&mut session, interrupts, limits).await?;
             session.stop()?;
             let status = outcome.deliver(session.finish()?)?;
@@ -72,9 +65,7 @@ fn find(pid: u32) -> Result<ProcessStat, Error> {
 }
 
 fn gone(pid: u32) -> Error {
-    Error::NoSuchProcess(format!(
-        "no process {pid}; find its number with pidof or ps"
-    ))
+    Error::NoSuchProcess(format!("no process {pid}; find its number with pidof or ps"))
 }
 
 /// A number with `ms`, `s`, `m` or `h` behind it; seconds without.
@@ -97,12 +88,7 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        for (text, millis) in [
-            ("30s", 30_000),
-            ("500ms", 500),
-            ("2", 2000),
-            ("1.5m", 90_000),
-        ] {
+        for (text, millis) in [("30s", 30_000), ("500ms", 500), ("2", 2000), ("1.5m", 90_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1s", "5 parsecs", "1e400s"] {

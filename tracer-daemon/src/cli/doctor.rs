@@ -64,22 +64,11 @@ fn examine() -> Result<Examination, Error> {
         .map_err(|error| Error::NotPermitted(format!("the kernel refuses the maps: {error}")))?;
     let mut rungs: Vec<RungRow> = Vec::new();
     for (signal, rung, refusal) in survey(ebpf, &settings) {
-        let better = rungs
-            .iter()
-            .any(|row| row.signal == signal.name && row.used);
+        let better = rungs.iter().any(|row| row.signal == signal.name && row.used);
         let used = refusal.is_none() && !better;
-        rungs.push(RungRow {
-            signal: signal.name,
-            backend: rung.backend.name(),
-            used,
-            refusal,
-        });
+        rungs.push(RungRow { signal: signal.name, backend: rung.backend.name(), used, refusal });
     }
-    Ok(Examination {
-        kernel: kernel::release(),
-        missing: resolved.missing,
-        rungs,
-    })
+    Ok(Examination { kernel: kernel::release(), missing: resolved.missing, rungs })
 }
 
 impl Examination {

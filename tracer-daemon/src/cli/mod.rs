@@ -47,11 +47,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = if cli.verbose {
-        log::LevelFilter::Debug
-    } else {
-        log::LevelFilter::Warn
-    };
+    let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
     env_logger::Builder::new()
         .filter_module("alloctrace", level)
         .filter_module("tracer_ebpf", level)

@@ -28,21 +28,14 @@ impl Outcome {
         let recording = Recording::new(snapshot, findings);
         print(&recording, self.format)?;
         if let Some(path) = &self.output {
-            recording
-                .save(path)
-                .map_err(|error| Error::Usage(error.to_string()))?;
+            recording.save(path).map_err(|error| Error::Usage(error.to_string()))?;
             say(&format!("recording saved in {}", path.display()));
         }
         let lost = &recording.snapshot.lost;
         if self.strict && !lost.is_empty() {
-            let causes: Vec<_> = lost
-                .iter()
-                .map(|(cause, count)| format!("{cause} {count}"))
-                .collect();
-            return Err(Error::Lost(format!(
-                "something was lost: {}",
-                causes.join(", ")
-            )));
+            let causes: Vec<_> =
+                lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+            return Err(Error::Lost(format!("something was lost: {}", causes.join(", "))));
         }
         let failed = self
             .fail_on
@@ -56,19 +49,15 @@ pub(super) fn print(recording: &Recording, format: Format) -> Result<(), Error> 
     let mut out = std::io::stdout().lock();
     let printed = match format {
         Format::Text => {
-            let style = Style {
-                colour: colours(),
-                ..Style::default()
-            };
-            out.write_all(report::text(recording, style).as_bytes())
-                .and_then(|()| out.flush())
+            let style = Style { colour: colours(), ..Style::default() };
+            out.write_all(report::text(recording, style).as_bytes()).and_then(|()| out.flush())
         }
         Format::Json => recording.write_to(&mut out),
     };
     match printed {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Usage(format!(
-            "cannot print the report: {error}; save it with --output"
-        ))),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Usage(format!("cannot print the report: {error}; save it with --output")))
+        }
         _ => Ok(()),
     }
 }

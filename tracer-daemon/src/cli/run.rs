@@ -55,11 +55,7 @@ impl Run {
             let mut child = held.release(&self.command)?;
             session.refresh_target();
             // The terminal sends Ctrl-C to the command as well; the first one is the command's.
-            let limits = Limits {
-                process,
-                duration: None,
-                interrupts_for_process: 1,
-            };
+            let limits = Limits { process, duration: None, interrupts_for_process: 1 };
             watch(&mut session, interrupts, limits).await?;
             // The command has ended and is not waited for yet, so that /proc still knows it.
             session.stop()?;
@@ -72,11 +68,8 @@ impl Run {
 
 /// The command's own status; if that is success, what alloctrace has to say.
 fn exit_code(ended: Option<ExitStatus>, own: u8) -> ExitCode {
-    let status = ended.map_or(0, |status| {
-        status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
-    });
+    let status = ended
+        .map_or(0, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
     match u8::try_from(status) {
         Ok(0) => ExitCode::from(own),
         Ok(status) => ExitCode::from(status),
@@ -97,9 +90,8 @@ impl Held {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()));
         let (pid_reader, pid_writer) = pipe()?;
         let (wait_reader, wait_writer) = pipe()?;
-        let (program, arguments) = words
-            .split_first()
-            .ok_or_else(|| Error::Usage("no command is given".to_owned()))?;
+        let (program, arguments) =
+            words.split_first().ok_or_else(|| Error::Usage("no command is given".to_owned()))?;
         let mut command = Command::new(program);
         command.args(arguments);
         hold(&mut command, pid_writer, wait_reader);
@@ -107,15 +99,9 @@ impl Held {
         let spawner = std::thread::spawn(move || command.spawn());
         let mut pid = [0; 4];
         let announced = File::from(pid_reader).read_exact(&mut pid);
-        let pid = announced
-            .ok()
-            .and_then(|()| Pid::from_raw(i32::from_ne_bytes(pid)));
+        let pid = announced.ok().and_then(|()| Pid::from_raw(i32::from_ne_bytes(pid)));
         match pid {
-            Some(pid) => Ok(Self {
-                pid,
-                permission: File::from(wait_writer),
-                spawner,
-            }),
+            Some(pid) => Ok(Self { pid, permission: File::from(wait_writer), spawner }),
             None => Err(failed(std::io::Error::other("it did not fork"))),
         }
     }
@@ -128,13 +114,8 @@ impl Held {
             Error::Usage("cannot start the command: its thread ended early".to_owned())
         })?;
         spawned.map_err(|error| {
-            let name = words
-                .first()
-                .map(|word| word.to_string_lossy())
-                .unwrap_or_default();
-            Error::Usage(format!(
-                "cannot execute {name}: {error}; is it spelled right?"
-            ))
+            let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+            Error::Usage(format!("cannot execute {name}: {error}; is it spelled right?"))
         })
     }
 }
@@ -152,11 +133,7 @@ fn hold(command: &mut Command, pid_writer: OwnedFd, wait_reader: OwnedFd) {
                 libc::read(wait_reader.as_raw_fd(), permission.as_mut_ptr().cast(), 1),
             )
         };
-        if written == 4 && read == 1 {
-            Ok(())
-        } else {
-            Err(std::io::Error::from_raw_os_error(4))
-        }
+        if written == 4 && read == 1 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(4)) }
     };
     // SAFETY: the closure allocates nothing and takes no locks.
     unsafe { command.pre_exec(announce_and_wait) };

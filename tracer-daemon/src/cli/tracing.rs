@@ -64,11 +64,7 @@ impl Tracing {
 
     /// The target's flags.
     pub(super) fn flags(&self) -> u64 {
-        if self.follow {
-            tracer_common::Target::FOLLOW
-        } else {
-            0
-        }
+        if self.follow { tracer_common::Target::FOLLOW } else { 0 }
     }
 
     /// What to do with the result. Looks beforehand whether the recording can be saved: nobody

@@ -53,10 +53,7 @@ pub(super) async fn watch(
     interrupts: Interrupts,
     limits: Limits,
 ) -> Result<(), Error> {
-    let Interrupts {
-        mut interrupt,
-        mut terminate,
-    } = interrupts;
+    let Interrupts { mut interrupt, mut terminate } = interrupts;
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
     let process =
         unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(&error.into()))?;
@@ -107,10 +104,7 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self {
-            wanted: std::io::stderr().is_terminal(),
-            shown: None,
-        }
+        Self { wanted: std::io::stderr().is_terminal(), shown: None }
     }
 
     fn show(&mut self, session: &Session) {

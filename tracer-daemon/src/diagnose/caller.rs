@@ -50,9 +50,8 @@ pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
     };
     let symbol = frame.symbol.as_deref().unwrap_or_default();
     let module = file_name(frame);
-    if let Some(name) = ALLOCATORS
-        .into_iter()
-        .find(|name| module.contains(name) || symbol.contains(name))
+    if let Some(name) =
+        ALLOCATORS.into_iter().find(|name| module.contains(name) || symbol.contains(name))
     {
         return Caller::Allocator(name);
     }
@@ -151,38 +150,16 @@ mod tests {
             offset: 0x10,
             ..Frame::default()
         });
-        StackTotals {
-            frames: frames.collect(),
-            ..StackTotals::default()
-        }
+        StackTotals { frames: frames.collect(), ..StackTotals::default() }
     }
 
     #[test]
     fn the_caller_is_the_one_behind_mmap() {
         const LIBC: &str = "/usr/lib/libc.so.6";
         let table: &[(&[Named], Caller)] = &[
-            (
-                &[
-                    (Some("mmap64"), LIBC),
-                    (None, LIBC),
-                    (Some("serve"), "/bin/app"),
-                ],
-                Caller::Glibc,
-            ),
-            (
-                &[
-                    (Some("__mmap"), "/a"),
-                    (Some("sysmalloc_mmap.isra.0"), "/a"),
-                ],
-                Caller::Glibc,
-            ),
-            (
-                &[
-                    (Some("mmap"), "/lib/libc-2.31.so"),
-                    (Some("serve"), "/bin/app"),
-                ],
-                Caller::Direct,
-            ),
+            (&[(Some("mmap64"), LIBC), (None, LIBC), (Some("serve"), "/bin/app")], Caller::Glibc),
+            (&[(Some("__mmap"), "/a"), (Some("sysmalloc_mmap.isra.0"), "/a")], Caller::Glibc),
+            (&[(Some("mmap"), "/lib/libc-2.31.so"), (Some("serve"), "/bin/app")], Caller::Direct),
             (&[(None, LIBC), (None, LIBC)], Caller::Glibc),
             (&[(None, LIBC), (None, "/bin/app")], Caller::Direct),
             (&[(None, LIBC), (None, "")], Caller::Unknown),
@@ -194,17 +171,11 @@ mod tests {
                 Caller::Musl,
             ),
             (
-                &[
-                    (Some("mmap"), LIBC),
-                    (Some("os_pages_map"), "/usr/lib/libjemalloc.so.2"),
-                ],
+                &[(Some("mmap"), LIBC), (Some("os_pages_map"), "/usr/lib/libjemalloc.so.2")],
                 Caller::Allocator("jemalloc"),
             ),
             (
-                &[
-                    (Some("mmap"), LIBC),
-                    (Some("pthread_create@@GLIBC_2.34"), LIBC),
-                ],
+                &[(Some("mmap"), LIBC), (Some("pthread_create@@GLIBC_2.34"), LIBC)],
                 Caller::ThreadStack,
             ),
             (&[(Some("mmap"), LIBC)], Caller::Unknown),

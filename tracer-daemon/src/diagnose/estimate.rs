@@ -24,10 +24,7 @@ pub(super) fn share_of_sampled_sum(
     let relative = (relative_error_of_sum(timed).powi(2)
         + relative_error_of_share(share, inside, all).powi(2))
     .sqrt();
-    Estimate {
-        value,
-        error: value * (STANDARD_ERRORS_95 * relative).min(1.0),
-    }
+    Estimate { value, error: value * (STANDARD_ERRORS_95 * relative).min(1.0) }
 }
 
 /// Times of faults scatter about as much as their mean, so the mean of n is known to 1/√n.

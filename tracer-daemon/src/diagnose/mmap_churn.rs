@@ -49,11 +49,7 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
             cpu_seconds_per_second: churn.cost_per_second(),
             share_of_target: churn.share_of_target(),
         },
-        remedy: if gain {
-            remedy::remedies(&churn, caller, site.as_deref())
-        } else {
-            Vec::new()
-        },
+        remedy: if gain { remedy::remedies(&churn, caller, site.as_deref()) } else { Vec::new() },
         predicted_saving: gain.then(|| saving(&churn)),
         confidence: confidence(&churn, caller, stack_share, snapshot.window.complete),
     })
@@ -109,10 +105,8 @@ fn confidence(
 
 /// The stack that most mappings come from, and its share of all that have one.
 fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
-    let stacks = snapshot
-        .stacks
-        .iter()
-        .filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty());
+    let stacks =
+        snapshot.stacks.iter().filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty());
     let heaviest = stacks.clone().max_by_key(|stack| stack.count)?;
     let all: f64 = stacks.map(|stack| stack.count as f64).sum();
     Some((heaviest, heaviest.count as f64 / all.max(1.0)))

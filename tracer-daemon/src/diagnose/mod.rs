@@ -19,15 +19,10 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[("mmap-churn", mmap_churn)];
 /// All that is wrong with the target, worst first.
 #[must_use]
 pub fn all(snapshot: &Snapshot) -> Vec<Finding> {
-    let mut findings: Vec<_> = PATHOLOGIES
-        .iter()
-        .filter_map(|(_, diagnosis)| diagnosis(snapshot))
-        .collect();
+    let mut findings: Vec<_> =
+        PATHOLOGIES.iter().filter_map(|(_, diagnosis)| diagnosis(snapshot)).collect();
     findings.sort_by(|a, b| {
-        let by_cost = b
-            .cost
-            .cpu_seconds_per_second
-            .total_cmp(&a.cost.cpu_seconds_per_second);
+        let by_cost = b.cost.cpu_seconds_per_second.total_cmp(&a.cost.cpu_seconds_per_second);
         b.severity.cmp(&a.severity).then(by_cost)
     });
     findings

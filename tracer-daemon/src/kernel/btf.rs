@@ -63,10 +63,8 @@ impl Btf {
     /// If there is none, or it is not BTF.
     pub fn load(root: &Path) -> Result<Self, BtfError> {
         let path = root.join("sys/kernel/btf/vmlinux");
-        let bytes = fs::read(&path).map_err(|source| BtfError::Unreadable {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let bytes = fs::read(&path)
+            .map_err(|source| BtfError::Unreadable { path: path.display().to_string(), source })?;
         Self::parse(bytes)
     }
 
@@ -94,11 +92,7 @@ impl Btf {
         };
         let types = index(&bytes, section(8)?)?;
         let strings = section(16)?;
-        Ok(Self {
-            bytes,
-            strings,
-            types,
-        })
+        Ok(Self { bytes, strings, types })
     }
 
     /// The place of a member in a structure or union, in bytes; `None` if there is no such member
@@ -182,10 +176,8 @@ fn index(bytes: &[u8], section: std::ops::Range<usize>) -> Result<Vec<u32>, BtfE
     let mut at = section.start;
     while at < section.end {
         let info = u32_at(bytes, at + 4).ok_or(BtfError::Truncated(at))?;
-        let tail = tail_bytes(info).ok_or(BtfError::UnknownKind {
-            id: types.len() + 1,
-            kind: kind(info),
-        })?;
+        let tail = tail_bytes(info)
+            .ok_or(BtfError::UnknownKind { id: types.len() + 1, kind: kind(info) })?;
         types.push(u32::try_from(at).map_err(|_| BtfError::Truncated(at))?);
         at += TYPE_BYTES + tail;
         if at > section.end {
@@ -225,11 +217,7 @@ fn members(info: u32) -> usize {
 /// Offset in bits and whether the member is a bit field. The flag in the structure says that the
 /// upper byte of its members' offsets is the width of a bit field.
 fn split_place(info: u32, place: u32) -> (u32, bool) {
-    if info >> 31 == 1 {
-        (place & 0x00ff_ffff, place >> 24 != 0)
-    } else {
-        (place, false)
-    }
+    if info >> 31 == 1 { (place & 0x00ff_ffff, place >> 24 != 0) } else { (place, false) }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

@@ -11,10 +11,7 @@ struct Blob {
 
 impl Blob {
     fn new() -> Self {
-        Self {
-            types: Vec::new(),
-            strings: vec![0],
-        }
+        Self { types: Vec::new(), strings: vec![0] }
     }
 
     fn name(&mut self, name: &str) -> u32 {
@@ -28,8 +25,7 @@ impl Blob {
     }
 
     fn words(&mut self, words: &[u32]) {
-        self.types
-            .extend(words.iter().flat_map(|w| w.to_ne_bytes()));
+        self.types.extend(words.iter().flat_map(|w| w.to_ne_bytes()));
     }
 
     /// A type without a tail, or with the given one.
@@ -74,11 +70,7 @@ fn task() -> Blob {
     blob.plain("int", 1 << 24, 4, &[32]);
     blob.structure("", false, &[("mm", 1, 64), ("pid", 1, 128)]);
     blob.plain("", 10 << 24, 2, &[]);
-    blob.structure(
-        "task_struct",
-        true,
-        &[("state", 1, 0), ("flag", 1, 1 << 24 | 37), ("", 3, 64)],
-    );
+    blob.structure("task_struct", true, &[("state", 1, 0), ("flag", 1, 1 << 24 | 37), ("", 3, 64)]);
     blob.plain("bpf_task_pt_regs", KIND_FUNC << 24, 1, &[]);
     blob
 }

@@ -24,20 +24,14 @@ struct Member {
 }
 
 const fn member(structure: &'static str, name: &'static str, slot: Slot) -> Member {
-    Member {
-        structure,
-        name,
-        slot,
-    }
+    Member { structure, name, slot }
 }
 
 const MEMBERS: [Member; 15] = [
     member("task_struct", "tgid", |l| &mut l.task_tgid),
     member("task_struct", "pid", |l| &mut l.task_pid),
     member("task_struct", "group_leader", |l| &mut l.task_group_leader),
-    member("task_struct", "start_boottime", |l| {
-        &mut l.task_start_boottime
-    }),
+    member("task_struct", "start_boottime", |l| &mut l.task_start_boottime),
     member("task_struct", "signal", |l| &mut l.task_signal),
     member("task_struct", "min_flt", |l| &mut l.task_min_flt),
     member("task_struct", "maj_flt", |l| &mut l.task_maj_flt),
@@ -95,10 +89,7 @@ const FIELDS: [Field; 5] = [
 /// Finds out where the kernel below `root` (`/`, but in tests) keeps things.
 #[must_use]
 pub fn resolve(root: &Path) -> Resolved {
-    let mut resolved = Resolved {
-        layout: KernelLayout::UNKNOWN,
-        missing: Vec::new(),
-    };
+    let mut resolved = Resolved { layout: KernelLayout::UNKNOWN, missing: Vec::new() };
     match Btf::load(root) {
         Ok(btf) => resolve_members(&btf, &mut resolved),
         Err(error) => resolved.missing.push(format!(
@@ -113,17 +104,10 @@ pub fn resolve(root: &Path) -> Resolved {
 }
 
 fn resolve_members(btf: &Btf, resolved: &mut Resolved) {
-    for Member {
-        structure,
-        name,
-        slot,
-    } in &MEMBERS
-    {
+    for Member { structure, name, slot } in &MEMBERS {
         match btf.member_offset(structure, name) {
             Some(offset) => *slot(&mut resolved.layout) = offset,
-            None => resolved
-                .missing
-                .push(format!("{structure}.{name}: not in the kernel's BTF")),
+            None => resolved.missing.push(format!("{structure}.{name}: not in the kernel's BTF")),
         }
     }
     if btf.has_function("bpf_task_pt_regs") {
@@ -138,29 +122,20 @@ fn resolve_members(btf: &Btf, resolved: &mut Resolved) {
 }
 
 fn resolve_field(root: &Path, field: &Field, resolved: &mut Resolved) {
-    let Field {
-        tracepoint, what, ..
-    } = field;
+    let Field { tracepoint, what, .. } = field;
     match read_format(root, tracepoint).map(|format| (field.find)(&format)) {
         Ok(Some(offset)) => *(field.slot)(&mut resolved.layout) = offset,
-        Ok(None) => resolved.missing.push(format!(
-            "tracepoint {tracepoint}: its format has not {what}"
-        )),
-        Err(why) => resolved
-            .missing
-            .push(format!("tracepoint {tracepoint}, {what}: {why}")),
+        Ok(None) => {
+            resolved.missing.push(format!("tracepoint {tracepoint}: its format has not {what}"))
+        }
+        Err(why) => resolved.missing.push(format!("tracepoint {tracepoint}, {what}: {why}")),
     }
 }
 
 /// tracefs may be mounted in its own place or, as before Linux 4.1, only inside debugfs.
 fn read_format(root: &Path, tracepoint: &str) -> Result<String, String> {
     let read = |tracefs: &str| {
-        fs::read_to_string(
-            root.join(tracefs)
-                .join("events")
-                .join(tracepoint)
-                .join("format"),
-        )
+        fs::read_to_string(root.join(tracefs).join("events").join(tracepoint).join("format"))
     };
     read("sys/kernel/tracing")
         .or_else(|first| read("sys/kernel/debug/tracing").map_err(|_| first))
@@ -223,10 +198,7 @@ mod tests {
         let Ok(btf) = Btf::load(Path::new("/")) else {
             return;
         };
-        let mut resolved = Resolved {
-            layout: KernelLayout::UNKNOWN,
-            missing: Vec::new(),
-        };
+        let mut resolved = Resolved { layout: KernelLayout::UNKNOWN, missing: Vec::new() };
         resolve_members(&btf, &mut resolved);
         let layout = resolved.layout;
         assert_ne!(layout.task_tgid, UNKNOWN_OFFSET, "{:?}", resolved.missing);

@@ -14,21 +14,9 @@ use crate::error::Error;
 /// Linux 5.8.
 const NEEDED: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::BPF, "CAP_BPF", "to load the kernel programs"),
-    (
-        CapabilitySet::PERFMON,
-        "CAP_PERFMON",
-        "to attach the kernel programs",
-    ),
-    (
-        CapabilitySet::SYS_PTRACE,
-        "CAP_SYS_PTRACE",
-        "to read other processes' mappings",
-    ),
-    (
-        CapabilitySet::DAC_READ_SEARCH,
-        "CAP_DAC_READ_SEARCH",
-        "to read tracefs and binaries",
-    ),
+    (CapabilitySet::PERFMON, "CAP_PERFMON", "to attach the kernel programs"),
+    (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", "to read other processes' mappings"),
+    (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs and binaries"),
 ];
 
 /// Checks that nothing is missing.
@@ -56,16 +44,11 @@ pub fn check() -> Result<(), Error> {
 /// charge for maps. What fails here is reported later, by what needed it.
 pub fn prepare() {
     let tracing = Path::new("/sys/kernel/tracing");
-    let empty = tracing
-        .read_dir()
-        .is_ok_and(|mut entries| entries.next().is_none());
+    let empty = tracing.read_dir().is_ok_and(|mut entries| entries.next().is_none());
     if empty && let Err(error) = mount("tracefs", tracing, "tracefs", MountFlags::empty(), None) {
         log::info!("tracefs is not mounted and cannot be: {error}");
     }
-    let unlimited = Rlimit {
-        current: None,
-        maximum: None,
-    };
+    let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
         log::debug!("the limit on locked memory stays: {error}");
     }

@@ -3,18 +3,13 @@
 /// Bytes from the beginning of the record to a field; `None` if there is no such field.
 #[must_use]
 pub fn field_offset(format: &str, name: &str) -> Option<u32> {
-    fields(format)
-        .find(|field| field.name == name)
-        .map(|field| field.offset)
+    fields(format).find(|field| field.name == name).map(|field| field.offset)
 }
 
 /// The same for the field that comes after the named one.
 #[must_use]
 pub fn first_field_after(format: &str, name: &str) -> Option<u32> {
-    fields(format)
-        .skip_while(|field| field.name != name)
-        .nth(1)
-        .map(|field| field.offset)
+    fields(format).skip_while(|field| field.name != name).nth(1).map(|field| field.offset)
 }
 
 struct Field<'a> {
@@ -31,10 +26,7 @@ fn field(line: &str) -> Option<Field<'_>> {
     let mut parts = line.trim_start().strip_prefix("field:")?.split(';');
     let name = declared_name(parts.next()?)?;
     let offset = parts.find_map(|part| part.trim().strip_prefix("offset:"))?;
-    Some(Field {
-        name,
-        offset: offset.parse().ok()?,
-    })
+    Some(Field { name, offset: offset.parse().ok()? })
 }
 
 /// The name in a C declaration: its last word, without `*` before it or `[16]` after it.
@@ -106,13 +98,8 @@ mod tests {
 
     #[test]
     fn nonsense_has_no_fields() {
-        for format in [
-            "",
-            "field:",
-            "field:int x;",
-            "field:int x;\toffset:-1;",
-            "field:;offset:1;",
-        ] {
+        for format in ["", "field:", "field:int x;", "field:int x;\toffset:-1;", "field:;offset:1;"]
+        {
             assert_eq!(field_offset(format, "x"), None, "{format}");
         }
     }

@@ -33,9 +33,7 @@ impl Attached {
     #[must_use]
     pub fn uses(&self, signal: &str, backend: Backend) -> bool {
         let carries = |row: &ProbeStatus| row.backend.as_deref() == Some(backend.name());
-        self.signals
-            .iter()
-            .any(|row| row.signal == signal && carries(row))
+        self.signals.iter().any(|row| row.signal == signal && carries(row))
     }
 
     /// Whether a signal is measured.
@@ -62,10 +60,7 @@ impl Attached {
         if self.signals.iter().any(|signal| signal.backend.is_some()) {
             return Ok(());
         }
-        let reason = self
-            .signals
-            .first()
-            .and_then(|signal| signal.reason.as_deref());
+        let reason = self.signals.first().and_then(|signal| signal.reason.as_deref());
         Err(Error::NotPermitted(format!(
             "no probe can be attached ({}); see alloctrace doctor",
             reason.unwrap_or("no rung may be used")
@@ -78,11 +73,7 @@ impl Attached {
 /// # Errors
 /// When the kernel refuses the maps.
 pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
-    let log_level: u8 = if settings.verbose {
-        log::Level::Debug as u8
-    } else {
-        0
-    };
+    let log_level: u8 = if settings.verbose { log::Level::Debug as u8 } else { 0 };
     let threads = settings.processes.saturating_mul(4).max(16384);
     let mut loader = EbpfLoader::new();
     for per_process in ["SYSCALLS", "ERRNOS"] {
@@ -194,9 +185,7 @@ fn attach_probe(
     settings: &Settings,
     btf: Option<&Btf>,
 ) -> Result<(), AttachError> {
-    let program = ebpf
-        .program_mut(probe.program)
-        .ok_or("the object has no such program")?;
+    let program = ebpf.program_mut(probe.program).ok_or("the object has no such program")?;
     if program.fd().is_ok() {
         return Ok(()); // Another signal has attached the program that both share.
     }
@@ -264,11 +253,7 @@ fn unload(program: &mut Program) {
 
 /// An error and its causes in one line; a verifier's log keeps its last line, which says why.
 fn one_line(error: &(dyn StdError + 'static)) -> String {
-    if let Some(ProgramError::LoadError {
-        io_error,
-        verifier_log,
-    }) = error.downcast_ref()
-    {
+    if let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() {
         let log = verifier_log.to_string();
         let why = log.lines().rfind(|line| !line.starts_with("processed"));
         return match why {

@@ -125,10 +125,7 @@ macro_rules! syscall {
                             concat!($name, "_fentry"),
                             Point::Fentry(concat!("__x64_sys_", $name)),
                         ),
-                        probe(
-                            concat!($name, "_fexit"),
-                            Point::Fexit(concat!("__x64_sys_", $name)),
-                        ),
+                        probe(concat!($name, "_fexit"), Point::Fexit(concat!("__x64_sys_", $name))),
                     ],
                 },
                 Rung {
@@ -138,10 +135,7 @@ macro_rules! syscall {
                             concat!($name, "_kprobe"),
                             Point::Kprobe(concat!("__x64_sys_", $name)),
                         ),
-                        probe(
-                            concat!($name, "_kretprobe"),
-                            Point::Kretprobe(concat!("__x64_sys_", $name)),
-                        ),
+                        probe("syscalls_exit_raw", Point::RawTracepoint("sys_exit")),
                     ],
                 },
                 RAW_SYSCALLS,
@@ -204,14 +198,8 @@ pub const CATALOG: &[Signal] = &[
                 backend: Backend::Tracepoint,
                 probes: &[
                     probe("fork_newtask", Point::Tracepoint("task", "task_newtask")),
-                    probe(
-                        "exec_tracepoint",
-                        Point::Tracepoint("sched", "sched_process_exec"),
-                    ),
-                    probe(
-                        "exit_tracepoint",
-                        Point::Tracepoint("sched", "sched_process_exit"),
-                    ),
+                    probe("exec_tracepoint", Point::Tracepoint("sched", "sched_process_exec")),
+                    probe("exit_tracepoint", Point::Tracepoint("sched", "sched_process_exit")),
                 ],
             },
         ],
@@ -241,19 +229,13 @@ pub const CATALOG: &[Signal] = &[
                     probe("fault_kretprobe", Point::Kretprobe("handle_mm_fault")),
                 ],
             },
-            Rung {
-                backend: Backend::Perf,
-                probes: &[probe("fault_perf", Point::PageFaults)],
-            },
+            Rung { backend: Backend::Perf, probes: &[probe("fault_perf", Point::PageFaults)] },
         ],
     },
     Signal {
         name: "cpu",
         purpose: "what the target's CPU time goes into",
         whole_machine: false,
-        rungs: &[Rung {
-            backend: Backend::Perf,
-            probes: &[probe("cpu_clock", Point::CpuClock)],
-        }],
+        rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
     },
 ];

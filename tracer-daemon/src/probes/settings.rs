@@ -50,10 +50,7 @@ impl Settings {
     pub fn whole_machine(layout: KernelLayout) -> Self {
         let targets = Self::targets(layout);
         Self {
-            config: Config {
-                whole_machine: 1,
-                ..targets.config
-            },
+            config: Config { whole_machine: 1, ..targets.config },
             processes: 16384,
             ring_bytes: 64 << 10,
             ..targets
@@ -95,10 +92,7 @@ impl Forced {
         let backend = Backend::from_name(kind)
             .ok_or_else(|| format!("--backend {word}: no backend is called {kind}; see doctor"))?;
         let mut known = false;
-        for signal in CATALOG
-            .iter()
-            .filter(|signal| name == "all" || signal.name == name)
-        {
+        for signal in CATALOG.iter().filter(|signal| name == "all" || signal.name == name) {
             let has_rung = signal.rungs.iter().any(|rung| rung.backend == backend);
             if has_rung {
                 self.0.insert(signal.name, backend);
@@ -108,9 +102,7 @@ impl Forced {
         if known {
             Ok(())
         } else {
-            Err(format!(
-                "--backend {word}: no such signal, or not by {kind}; see doctor"
-            ))
+            Err(format!("--backend {word}: no such signal, or not by {kind}; see doctor"))
         }
     }
 

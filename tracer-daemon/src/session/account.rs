@@ -41,41 +41,28 @@ pub(super) struct Account<'a, N> {
 
 impl<N: KernelNames> Account<'_, N> {
     pub(super) fn snapshot(&self, signals: &[ProbeStatus]) -> Snapshot {
-        let attached = |name: &str| {
-            signals
-                .iter()
-                .any(|row| row.signal == name && row.backend.is_some())
-        };
+        let attached =
+            |name: &str| signals.iter().any(|row| row.signal == name && row.backend.is_some());
         let cpu = self.cpu();
-        let cpu_seconds = cpu
-            .user_seconds
-            .zip(cpu.system_seconds)
-            .map(|(user, system)| user + system);
+        let cpu_seconds =
+            cpu.user_seconds.zip(cpu.system_seconds).map(|(user, system)| user + system);
         let lost = self.lost();
         let state = self.state;
         Snapshot {
             target: self.traced.info.clone(),
-            window: Window {
-                seconds: self.window.as_secs_f64(),
-                complete: lost.is_empty(),
-            },
+            window: Window { seconds: self.window.as_secs_f64(), complete: lost.is_empty() },
             syscalls: Syscall::ALL
                 .into_iter()
                 .filter(|syscall| attached(syscall.name()))
                 .map(|syscall| (syscall.name().to_owned(), self.syscall(syscall)))
                 .collect(),
             faults: self.faults(cpu_seconds),
-            mappings: (attached("mmap") && attached("munmap")).then(|| {
-                state
-                    .cycles
-                    .snapshot(state.fault_weight, state.fault_samples)
-            }),
+            mappings: (attached("mmap") && attached("munmap"))
+                .then(|| state.cycles.snapshot(state.fault_weight, state.fault_samples)),
             cpu_samples: state.cpu.shares(),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
-                share_of_target: cpu_seconds
-                    .filter(|cpu| *cpu > 0.0)
-                    .map(|cpu| seconds / cpu),
+                share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),
             }),
             cpu,
             lost,
@@ -86,12 +73,7 @@ impl<N: KernelNames> Account<'_, N> {
     fn syscall(&self, syscall: Syscall) -> SyscallTotals {
         let mut totals = SyscallTotals::default();
         let number = syscall as u32;
-        for (_, counter) in self
-            .counters
-            .syscalls
-            .iter()
-            .filter(|(key, _)| key.syscall == number)
-        {
+        for (_, counter) in self.counters.syscalls.iter().filter(|(key, _)| key.syscall == number) {
             totals.calls += counter.calls;
             totals.failures += counter.failures;
             totals.bytes += counter.bytes;
@@ -100,12 +82,7 @@ impl<N: KernelNames> Account<'_, N> {
                 *sum += count;
             }
         }
-        for (key, count) in self
-            .counters
-            .errnos
-            .iter()
-            .filter(|(key, _)| key.syscall == number)
-        {
+        for (key, count) in self.counters.errnos.iter().filter(|(key, _)| key.syscall == number) {
             *totals.errnos.entry(key.errno).or_default() += count;
         }
         totals
@@ -114,33 +91,21 @@ impl<N: KernelNames> Account<'_, N> {
     /// Every process of the window: those that live, and those that left something behind.
     fn processes(&self) -> HashSet<ProcessId> {
         let counters = self.counters;
-        let mut all: HashSet<_> = self
-            .living
-            .keys()
-            .chain(counters.exits.keys())
-            .copied()
-            .collect();
+        let mut all: HashSet<_> =
+            self.living.keys().chain(counters.exits.keys()).copied().collect();
         all.insert(self.traced.process);
         all
     }
 
     fn faults(&self, cpu_seconds: Option<f64>) -> FaultTotals {
-        let each: Option<Vec<(u64, u64)>> = self
-            .processes()
-            .into_iter()
-            .map(|process| self.faults_of(process))
-            .collect();
+        let each: Option<Vec<(u64, u64)>> =
+            self.processes().into_iter().map(|process| self.faults_of(process)).collect();
         let sum =
             |part: fn(&(u64, u64)) -> u64| each.as_ref().map(|all| all.iter().map(part).sum());
         let (minor, major) = (sum(|faults| faults.0), sum(|faults| faults.1));
         let total: u64 = minor.unwrap_or(0) + major.unwrap_or(0);
         let (seconds, samples) = self.fault_seconds(total, cpu_seconds);
-        FaultTotals {
-            minor,
-            major,
-            seconds,
-            samples,
-        }
+        FaultTotals { minor, major, seconds, samples }
     }
 
     /// Minor and major faults of a process within the window.
@@ -157,19 +122,13 @@ impl<N: KernelNames> Account<'_, N> {
             // Born within the window.
             _ => (0, 0),
         };
-        Some((
-            minor.saturating_sub(minor_before),
-            major.saturating_sub(major_before),
-        ))
+        Some((minor.saturating_sub(minor_before), major.saturating_sub(major_before)))
     }
 
     /// Minor and major faults of a process since it was forked.
     fn faults_ever(&self, process: ProcessId, exits: Option<&ExitTotals>) -> Option<(u64, u64)> {
         if let Some(exits) = exits.filter(|exits| exits.dead != 0) {
-            return Some((
-                exits.earlier_minor + exits.minor,
-                exits.earlier_major + exits.major,
-            ));
+            return Some((exits.earlier_minor + exits.minor, exits.earlier_major + exits.major));
         }
         if let Some(stat) = self.living.get(&process) {
             return Some((stat.minor_faults, stat.major_faults));
@@ -183,21 +142,14 @@ impl<N: KernelNames> Account<'_, N> {
     /// exit, their mean counts for all; else the clock's samples tell the share of the CPU time.
     fn fault_seconds(&self, faults: u64, cpu_seconds: Option<f64>) -> (Option<f64>, u64) {
         let times = self.counters.fault_times.values();
-        let (samples, ns) = times.fold((0, 0), |sum, time| {
-            (sum.0 + time.samples, sum.1 + time.duration_ns)
-        });
+        let (samples, ns) =
+            times.fold((0, 0), |sum, time| (sum.0 + time.samples, sum.1 + time.duration_ns));
         if samples > 0 {
-            return (
-                Some(ns as f64 / samples as f64 * faults as f64 / NS),
-                samples,
-            );
+            return (Some(ns as f64 / samples as f64 * faults as f64 / NS), samples);
         }
         let (inside, all) = (self.state.cpu.in_faults(), self.state.cpu.total());
         let share = (all > 0).then(|| inside as f64 / all as f64);
-        (
-            share.zip(cpu_seconds).map(|(share, cpu)| share * cpu),
-            inside,
-        )
+        (share.zip(cpu_seconds).map(|(share, cpu)| share * cpu), inside)
     }
 
     fn cpu(&self) -> Cpu {
@@ -222,17 +174,8 @@ impl<N: KernelNames> Account<'_, N> {
     /// CPU time of the followed children.
     fn cpu_of_others(&self) -> CpuTime {
         let mut sum = CpuTime::default();
-        for process in self
-            .processes()
-            .into_iter()
-            .filter(|one| *one != self.traced.process)
-        {
-            if let Some(exits) = self
-                .counters
-                .exits
-                .get(&process)
-                .filter(|one| one.dead != 0)
-            {
+        for process in self.processes().into_iter().filter(|one| *one != self.traced.process) {
+            if let Some(exits) = self.counters.exits.get(&process).filter(|one| one.dead != 0) {
                 sum.user += exits.user_ns as f64 / NS;
                 sum.system += exits.system_ns as f64 / NS;
             } else if let Some(stat) = self.living.get(&process) {
@@ -244,11 +187,7 @@ impl<N: KernelNames> Account<'_, N> {
     }
 
     fn lost(&self) -> BTreeMap<String, u64> {
-        let kernel = self
-            .counters
-            .lost
-            .iter()
-            .map(|(cause, count)| (cause.name(), *count));
+        let kernel = self.counters.lost.iter().map(|(cause, count)| (cause.name(), *count));
         let own = [
             ("undecodable_records", self.undecodable),
             ("stack_table", self.state.stacks.dropped()),

@@ -72,11 +72,8 @@ impl CostMeter {
     fn begin(&mut self, ebpf: &Ebpf, now: Instant) {
         match sys::enable_stats(sys::Stats::RunTime) {
             Ok(statistics) => {
-                self.stretch = Some(Stretch {
-                    since: now,
-                    run_time: run_time(ebpf),
-                    _statistics: statistics,
-                });
+                self.stretch =
+                    Some(Stretch { since: now, run_time: run_time(ebpf), _statistics: statistics });
             }
             Err(error) => {
                 log::debug!("the kernel does not time its programs: {error}");
@@ -88,8 +85,5 @@ impl CostMeter {
 
 /// Running time of all loaded programs since statistics were first on.
 fn run_time(ebpf: &Ebpf) -> Duration {
-    ebpf.programs()
-        .filter_map(|(_, program)| program.info().ok())
-        .map(|info| info.run_time())
-        .sum()
+    ebpf.programs().filter_map(|(_, program)| program.info().ok()).map(|info| info.run_time()).sum()
 }

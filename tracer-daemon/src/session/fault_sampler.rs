@@ -36,11 +36,7 @@ pub(super) struct FaultSampler {
 impl FaultSampler {
     /// Off.
     pub(super) fn new() -> Self {
-        Self {
-            links: Vec::new(),
-            next: None,
-            stretch: 0,
-        }
+        Self { links: Vec::new(), next: None, stretch: 0 }
     }
 
     /// Turns it on for the first time. The caller hands the weight over to the programs.

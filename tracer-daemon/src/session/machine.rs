@@ -54,11 +54,7 @@ impl Machine {
         let settings = options.settings(Settings::whole_machine(layout));
         // The programs refer to the ring by its descriptor until they are loaded, although they
         // write nothing for a whole machine.
-        let Opened {
-            ebpf,
-            mut maps,
-            ring: _ring,
-        } = open::load(&settings)?;
+        let Opened { ebpf, mut maps, ring: _ring } = open::load(&settings)?;
         let root = ProcRoot::default();
         let own = root
             .stat(std::process::id())
@@ -94,9 +90,7 @@ impl Machine {
         let counters = self.maps.read().map_err(unreadable)?;
         let living = self.name(stats, &counters);
         let names = &mut self.names;
-        let ended = self
-            .groups
-            .apply(&counters, &living, |exits| names.ended(exits));
+        let ended = self.groups.apply(&counters, &living, |exits| names.ended(exits));
         self.names.keep(&living);
         self.maps.forget(&counters, &ended);
         Ok(MachineSnapshot {
@@ -121,11 +115,7 @@ impl Machine {
 
     /// The process as the kernel programs call it.
     fn id(&self, stat: &ProcessStat) -> ProcessId {
-        let start_ticks = if self.start_is_known {
-            stat.start_ticks
-        } else {
-            0
-        };
+        let start_ticks = if self.start_is_known { stat.start_ticks } else { 0 };
         ProcessId::new(stat.pid, start_ticks)
     }
 
@@ -138,10 +128,7 @@ impl Machine {
             let execs = counters.lifecycles.get(&id).map_or(0, |life| life.execs);
             let living = Living {
                 start_ticks: stat.start_ticks,
-                faults: Faults {
-                    minor: stat.minor_faults,
-                    major: stat.major_faults,
-                },
+                faults: Faults { minor: stat.minor_faults, major: stat.major_faults },
                 group: self.names.of(id, stat, execs, counters.exits.get(&id)),
             };
             (id, living)

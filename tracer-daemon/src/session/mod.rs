@@ -86,15 +86,8 @@ impl Session {
     /// When a privilege is missing, or nothing at all can be attached.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let settings = options.settings(Settings::targets(open::layout()?));
-        let Opened {
-            mut ebpf,
-            maps,
-            ring,
-        } = open::load(&settings)?;
-        let logger = options
-            .verbose
-            .then(|| EbpfLogger::init(&mut ebpf).ok())
-            .flatten();
+        let Opened { mut ebpf, maps, ring } = open::load(&settings)?;
+        let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let attached = attach(ebpf, &settings, |_| true);
         attached.check()?;
         let control = open::control(&attached);
@@ -129,13 +122,9 @@ impl Session {
     /// When it has ended, or its pid belongs to another process by now.
     pub fn trace(&mut self, found: &ProcessStat, flags: u64) -> Result<(), Error> {
         let pid = found.pid;
-        let target = Target {
-            start_ticks: found.start_ticks,
-            flags,
-        };
+        let target = Target { start_ticks: found.start_ticks, flags };
         if self.attached.uses("faults", Backend::Perf) {
-            self.faults
-                .start(&mut self.attached.ebpf, &mut self.control);
+            self.faults.start(&mut self.attached.ebpf, &mut self.control);
         }
         self.maps.control(self.control).map_err(unreadable)?;
         self.maps
@@ -172,10 +161,7 @@ impl Session {
             pid: stat.pid,
             start_time: Some(stat.start_ticks as f64 * tracer_common::TICK_NS as f64 / 1e9),
             comm: stat.comm.clone(),
-            exe: self
-                .root
-                .exe(stat.pid)
-                .map(|path| path.to_string_lossy().into_owned()),
+            exe: self.root.exe(stat.pid).map(|path| path.to_string_lossy().into_owned()),
             cmdline: self.root.cmdline(stat.pid),
             threads: Some(stat.threads),
             allocator: None,
@@ -194,9 +180,7 @@ impl Session {
         self.naming.locate(self.state.stacks.take_unnamed());
         let now = Instant::now();
         self.cost.tick(&self.attached.ebpf, now);
-        if self
-            .faults
-            .tick(&mut self.attached.ebpf, &mut self.control, now)
+        if self.faults.tick(&mut self.attached.ebpf, &mut self.control, now)
             && let Err(error) = self.maps.control(self.control)
         {
             log::debug!("fault samples keep their weight: {error}");
@@ -325,22 +309,14 @@ impl Session {
     /// How long ago counting began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.traced
-            .as_ref()
-            .map_or(Duration::ZERO, |traced| traced.since.elapsed())
+        self.traced.as_ref().map_or(Duration::ZERO, |traced| traced.since.elapsed())
     }
 }
 
 fn unreadable(error: aya::maps::MapError) -> Error {
-    Error::Lost(format!(
-        "the kernel does not hand its counters out: {error}"
-    ))
+    Error::Lost(format!("the kernel does not hand its counters out: {error}"))
 }
 
 fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
-    Tracer {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        kernel: kernel::release(),
-        probes,
-    }
+    Tracer { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: kernel::release(), probes }
 }

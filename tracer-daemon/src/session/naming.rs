@@ -30,11 +30,7 @@ pub(super) struct Naming {
 impl Naming {
     /// Nothing known yet.
     pub(super) fn new(root: ProcRoot) -> Self {
-        Self {
-            root,
-            modules: HashMap::new(),
-            locations: HashMap::new(),
-        }
+        Self { root, modules: HashMap::new(), locations: HashMap::new() }
     }
 
     /// Reads what a process has mapped.
@@ -56,10 +52,8 @@ impl Naming {
             let owner = (process, program);
             // The stack's innermost address must lie somewhere, the others may be garbage.
             let first = addresses.first().copied().unwrap_or(0);
-            let known = self
-                .modules
-                .get(&owner)
-                .is_some_and(|modules| modules.is_executable(first));
+            let known =
+                self.modules.get(&owner).is_some_and(|modules| modules.is_executable(first));
             if !known && reread.insert(owner, ()).is_none() {
                 self.know(process, program);
             }

@@ -47,8 +47,5 @@ pub(super) fn load(settings: &Settings) -> Result<Opened, Error> {
 pub(super) fn control(attached: &Attached) -> Control {
     let by_raw_syscalls = |call: &Syscall| attached.uses(call.name(), Backend::TpBtf);
     let served = Syscall::ALL.into_iter().filter(by_raw_syscalls);
-    Control {
-        syscalls: served.map(|call| 1 << call as u32).sum(),
-        ..Control::default()
-    }
+    Control { syscalls: served.map(|call| 1 << call as u32).sum(), ..Control::default() }
 }

@@ -33,10 +33,7 @@ impl Options {
             return Ok(None);
         };
         let file = File::create(path).map_err(|error| {
-            Error::Usage(format!(
-                "cannot write {}: {error}; choose another file",
-                path.display()
-            ))
+            Error::Usage(format!("cannot write {}: {error}; choose another file", path.display()))
         })?;
         Ok(Some(BufWriter::new(file)))
     }

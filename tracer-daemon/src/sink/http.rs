@@ -33,10 +33,9 @@ pub type Published = watch::Receiver<Bytes>;
 
 /// Listens on `address`, as in `127.0.0.1:9102` or `[::1]:9102`.
 pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|why| BindError {
-        address: crate::humanize::escaped(address),
-        why,
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|why| BindError { address: crate::humanize::escaped(address), why })
 }
 
 /// Serves `/metrics`, `/-/healthy` and a landing page until `shutdown` is done and the requests
@@ -51,17 +50,12 @@ pub async fn serve(
         .route("/-/healthy", get(|| async { "ok\n" }))
         .route("/metrics", get(scrape))
         .with_state(published);
-    axum::serve(listener, pages)
-        .with_graceful_shutdown(shutdown)
-        .await
+    axum::serve(listener, pages).with_graceful_shutdown(shutdown).await
 }
 
 async fn scrape(State(published): State<Published>) -> impl IntoResponse {
     let text = published.borrow().clone();
-    let headers = [
-        (CONTENT_TYPE, metrics::CONTENT_TYPE),
-        (CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(CONTENT_TYPE, metrics::CONTENT_TYPE), (CACHE_CONTROL, "no-store")];
     (headers, text)
 }
 
@@ -86,10 +80,7 @@ mod tests {
     async fn fetch(server: SocketAddr, path: &'static str) -> String {
         let exchange = move || {
             let mut stream = TcpStream::connect(server)?;
-            write!(
-                stream,
-                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             io::Result::Ok(answer)
@@ -107,18 +98,11 @@ mod tests {
         let serving = tokio::spawn(serve(listener, published, async {
             let _ = stopped.await;
         }));
-        assert!(
-            fetch(server, "/metrics")
-                .await
-                .ends_with("\r\n\r\nfirst 1\n")
-        );
+        assert!(fetch(server, "/metrics").await.ends_with("\r\n\r\nfirst 1\n"));
         sampler.send_replace(Bytes::from("second 2\n".to_owned()));
         let answer = fetch(server, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(
-            answer.contains("content-type: text/plain; version=0.0.4\r\n"),
-            "{answer}"
-        );
+        assert!(answer.contains("content-type: text/plain; version=0.0.4\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\nsecond 2\n"), "{answer}");
         assert!(fetch(server, "/-/healthy").await.ends_with("ok\n"));
         assert!(fetch(server, "/").await.contains("href=\"/metrics\""));
@@ -132,15 +116,9 @@ mod tests {
         let first = bind("127.0.0.1:0").await.expect("a free port");
         let address = first.local_addr().expect("bound").to_string();
         let error = bind(&address).await.expect_err("in use").to_string();
-        assert!(
-            error.starts_with(&format!("cannot listen on {address}: ")),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
         assert!(error.ends_with("choose another port"), "{error}");
         let error = bind("no\nwhere").await.expect_err("no address").to_string();
-        assert!(
-            error.contains("ADDRESS:PORT") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("ADDRESS:PORT") && !error.contains('\n'), "{error}");
     }
 }

@@ -39,9 +39,7 @@ pub fn check_writable(path: &std::path::Path) -> Result<(), RecordingError> {
     let place = if path.exists() {
         path
     } else {
-        path.parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(".".as_ref())
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref())
     };
     access(place, Access::WRITE_OK).map_err(|cause| RecordingError::write(path, &cause.into()))
 }
@@ -50,11 +48,7 @@ impl Recording {
     /// A recording of this version.
     #[must_use]
     pub fn new(snapshot: Snapshot, findings: Vec<Finding>) -> Self {
-        Self {
-            schema: SCHEMA,
-            snapshot,
-            findings,
-        }
+        Self { schema: SCHEMA, snapshot, findings }
     }
 
     /// Writes the JSON, with a newline at its end.
@@ -67,9 +61,7 @@ impl Recording {
     /// Reads what [`Recording::write_to`] wrote; `name` is what errors call it.
     pub fn read_from(mut source: impl Read, name: &str) -> Result<Self, RecordingError> {
         let mut text = Vec::new();
-        source
-            .read_to_end(&mut text)
-            .map_err(|cause| RecordingError::read(name, &cause))?;
+        source.read_to_end(&mut text).map_err(|cause| RecordingError::read(name, &cause))?;
         let json: serde_json::Value = serde_json::from_slice(&text)
             .map_err(|cause| RecordingError::not_json(name, &cause))?;
         match json.get("schema").and_then(serde_json::Value::as_u64) {

@@ -37,11 +37,8 @@ impl KernelMaps {
     /// # Errors
     /// When a map is missing or of another type: the object is not this version's.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let mut map = |name: &str| {
-            ebpf.take_map(name).ok_or(MapError::InvalidName {
-                name: name.to_owned(),
-            })
-        };
+        let mut map =
+            |name: &str| ebpf.take_map(name).ok_or(MapError::InvalidName { name: name.to_owned() });
         Ok(Self {
             control: map("CONTROL")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
@@ -154,14 +151,7 @@ fn summed<K: Pod + Eq + Hash, V: Pod + Sum>(
     map.iter()
         .map(|entry| {
             let (key, values) = entry?;
-            Ok((
-                key,
-                values
-                    .iter()
-                    .copied()
-                    .reduce(Sum::plus)
-                    .ok_or(MapError::ElementNotFound)?,
-            ))
+            Ok((key, values.iter().copied().reduce(Sum::plus).ok_or(MapError::ElementNotFound)?))
         })
         .collect()
 }
@@ -175,9 +165,8 @@ impl Ring {
     /// # Errors
     /// When it is missing: the object is not this version's.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let map = ebpf.take_map("EVENTS").ok_or(MapError::InvalidName {
-            name: "EVENTS".to_owned(),
-        })?;
+        let map =
+            ebpf.take_map("EVENTS").ok_or(MapError::InvalidName { name: "EVENTS".to_owned() })?;
         Ok(Self(map.try_into()?))
     }
 

@@ -89,11 +89,7 @@ pub(crate) struct ElfNames {
 
 impl Default for ElfNames {
     fn default() -> Self {
-        Self {
-            blazesym: Blazesym::new(),
-            known: HashSet::new(),
-            debug_failures: HashMap::new(),
-        }
+        Self { blazesym: Blazesym::new(), known: HashSet::new(), debug_failures: HashMap::new() }
     }
 }
 

@@ -60,10 +60,7 @@ impl Modules {
                     .entry((&area.path, area.inode, area.deleted))
                     .or_insert_with(|| file(proc_root, pid, area))
                     .clone()
-                    .map(|file| Location {
-                        file_offset: area.offset,
-                        ..file
-                    }),
+                    .map(|file| Location { file_offset: area.offset, ..file }),
             })
             .collect();
         Self { mappings }

@@ -56,10 +56,7 @@ impl Symbolizer {
         let mut frames = Vec::with_capacity(addresses.len());
         for (index, &address) in addresses.iter().enumerate() {
             let Some(location) = locations.get(index).and_then(Option::as_ref) else {
-                frames.push(Frame {
-                    offset: address,
-                    ..Frame::default()
-                });
+                frames.push(Frame { offset: address, ..Frame::default() });
                 continue;
             };
             let is_return = index > 0 || innermost == Innermost::ReturnAddress;
@@ -67,9 +64,7 @@ impl Symbolizer {
             let file = files
                 .entry((location.source.as_deref(), &*location.module))
                 .or_insert_with(|| ElfFile::find(location));
-            let names = file
-                .as_ref()
-                .map_or_else(unnamed, |file| self.names(file, place));
+            let names = file.as_ref().map_or_else(unnamed, |file| self.names(file, place));
             frames.extend(names.iter().map(|name| frame(location, name)));
         }
         frames
@@ -86,8 +81,7 @@ impl Symbolizer {
             Some(names) if !names.is_empty() => names.into(),
             _ => unnamed(),
         };
-        self.places
-            .insert((file.clone(), place), Arc::clone(&names));
+        self.places.insert((file.clone(), place), Arc::clone(&names));
         names
     }
 }

@@ -52,13 +52,7 @@ fn a_function_of_this_program_has_a_name_and_a_line() {
     let symbol = outermost.symbol.as_deref().unwrap();
     assert!(symbol.ends_with("outer_function"), "{symbol}");
     assert!(outermost.module.as_ref().unwrap().contains("alloctrace"));
-    assert!(
-        outermost
-            .file
-            .as_ref()
-            .unwrap()
-            .ends_with("symbolizer_tests.rs")
-    );
+    assert!(outermost.file.as_ref().unwrap().ends_with("symbolizer_tests.rs"));
     assert!(outermost.line.is_some());
 }
 
@@ -86,10 +80,7 @@ fn a_return_address_belongs_to_the_call_before_it() {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         symbol.ends_with("outer_function")
     };
-    assert!(
-        is_it(&frames[0]) && !is_it(frames.last().unwrap()),
-        "{frames:?}"
-    );
+    assert!(is_it(&frames[0]) && !is_it(frames.last().unwrap()), "{frames:?}");
     assert_eq!(frames[0].offset, frames.last().unwrap().offset);
 }
 
@@ -106,11 +97,7 @@ fn what_is_in_no_file_goes_by_its_address() {
     let frames = Symbolizer::new().frames(&[None], &[0x1234, 0x5678], Innermost::Instruction);
     assert_eq!(frames.len(), 2);
     assert_eq!((frames[0].offset, frames[1].offset), (0x1234, 0x5678));
-    assert!(
-        frames
-            .iter()
-            .all(|f| f.symbol.is_none() && f.module.is_none())
-    );
+    assert!(frames.iter().all(|f| f.symbol.is_none() && f.module.is_none()));
 }
 
 fn location(path: &Path, file_offset: u64, deleted: bool) -> Location {
@@ -125,10 +112,7 @@ fn location(path: &Path, file_offset: u64, deleted: bool) -> Location {
 
 #[test]
 fn after_a_process_has_ended_only_the_very_file_will_do() {
-    let offset = own_modules()
-        .locate(address_of(outer_function))
-        .unwrap()
-        .file_offset;
+    let offset = own_modules().locate(address_of(outer_function)).unwrap().file_offset;
     let exe = std::fs::read_link("/proc/self/exe").unwrap();
     let same = location(&exe, offset, false);
     let mut other = same.clone();
@@ -181,21 +165,12 @@ fn broken_files_cost_names_only() {
     for byte in scribbled.iter_mut().skip(64).step_by(97) {
         *byte = 0xff;
     }
-    let contents: [&[u8]; 5] = [
-        b"",
-        b"\x7fELF",
-        &own[..64],
-        &own[..own.len() / 2],
-        &scribbled,
-    ];
+    let contents: [&[u8]; 5] = [b"", b"\x7fELF", &own[..64], &own[..own.len() / 2], &scribbled];
     let mut symbolizer = Symbolizer::new();
     for (index, content) in contents.iter().enumerate() {
         let path = directory.path().join(index.to_string());
         std::fs::write(&path, content).unwrap();
-        let stack = [
-            Some(location(&path, 0x1000, false)),
-            Some(location(&path, u64::MAX, false)),
-        ];
+        let stack = [Some(location(&path, 0x1000, false)), Some(location(&path, u64::MAX, false))];
         let frames = symbolizer.frames(&stack, &[1, 2], Innermost::Instruction);
         assert!(frames.len() >= 2);
         assert!(frames.iter().all(|frame| frame.module.is_some()));

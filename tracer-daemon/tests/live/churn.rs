@@ -14,36 +14,21 @@ const CYCLES: u64 = 60_000;
 const SIZE: u64 = 2 << 20;
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
-    let no_time = machine.cannot_trace().or_else(|| {
-        machine
-            .is_vm()
-            .then(|| "an emulated CPU's time proves nothing".to_owned())
-    });
+    let no_time = machine
+        .cannot_trace()
+        .or_else(|| machine.is_vm().then(|| "an emulated CPU's time proves nothing".to_owned()));
     vec![
         trial("mmap_churn_is_found", machine.cannot_trace(), found),
-        trial(
-            "mmap_churn_through_malloc_is_found",
-            machine.cannot_trace(),
-            found_in_malloc,
-        ),
-        trial("mmap_churn_saves_what_was_predicted", no_time, || {
-            saving(&[])
-        }),
-        trial(
-            "a_healthy_program_has_no_finding",
-            machine.cannot_trace(),
-            healthy,
-        ),
+        trial("mmap_churn_through_malloc_is_found", machine.cannot_trace(), found_in_malloc),
+        trial("mmap_churn_saves_what_was_predicted", no_time, || saving(&[])),
+        trial("a_healthy_program_has_no_finding", machine.cannot_trace(), healthy),
         trial("a_seldom_cycle_is_no_gain", machine.cannot_trace(), seldom),
     ]
 }
 
 fn trace(options: &[&str]) -> Result<(Recording, f64), Failed> {
-    let mut target = Target::start(
-        Command::new(workload("mmap_churn"))
-            .arg("--wait")
-            .args(options),
-    );
+    let mut target =
+        Target::start(Command::new(workload("mmap_churn")).arg("--wait").args(options));
     target.hear("pid");
     let tracer = Tracer::attach(target.pid(), &[]);
     target.nudge();
@@ -59,13 +44,8 @@ fn alone(options: &[&str]) -> Result<f64, Failed> {
 }
 
 fn cpu_per_cycle(line: &str) -> Result<f64, Failed> {
-    let number = line
-        .split_whitespace()
-        .last()
-        .and_then(|word| word.parse::<f64>().ok());
-    number
-        .map(|ns| ns / 1e9)
-        .ok_or_else(|| format!("no time in {line:?}").into())
+    let number = line.split_whitespace().last().and_then(|word| word.parse::<f64>().ok());
+    number.map(|ns| ns / 1e9).ok_or_else(|| format!("no time in {line:?}").into())
 }
 
 fn found() -> Result<(), Failed> {
@@ -73,21 +53,14 @@ fn found() -> Result<(), Failed> {
     let snapshot = &recording.snapshot;
     same("losses", snapshot.lost.len(), 0)?;
     let mappings = snapshot.mappings.as_ref().ok_or("no mappings")?;
-    same(
-        "cycles",
-        (mappings.cycles, mappings.short_lived),
-        (CYCLES, CYCLES),
-    )?;
+    same("cycles", (mappings.cycles, mappings.short_lived), (CYCLES, CYCLES))?;
     same(
         "size",
         mappings.sizes.first().map(|size| (size.bytes, size.cycles)),
         Some((SIZE, CYCLES)),
     )?;
     let faults = snapshot.faults.minor.unwrap_or(0) as f64 / CYCLES as f64;
-    ensure(
-        (6.0..6.01).contains(&faults),
-        format!("{faults} faults in each cycle, not 6"),
-    )?;
+    ensure((6.0..6.01).contains(&faults), format!("{faults} faults in each cycle, not 6"))?;
     let lifetime = mappings.lifetime_seconds.ok_or("no lifetimes")?;
     let cycle = snapshot.window.seconds / CYCLES as f64;
     ensure(
@@ -96,21 +69,12 @@ fn found() -> Result<(), Failed> {
     )?;
     let finding = recording.findings.first().ok_or("nothing was found")?;
     same("finding", finding.id.as_str(), "mmap-churn")?;
-    ensure(
-        finding.severity >= Severity::Medium,
-        "it is called harmless",
-    )?;
+    ensure(finding.severity >= Severity::Medium, "it is called harmless")?;
     same("size of the cause", finding.cause.bytes, Some(SIZE))?;
     let stack = finding.cause.stack.join("\n");
-    ensure(
-        stack.contains("take_block"),
-        format!("the stack does not name the caller:\n{stack}"),
-    )?;
+    ensure(stack.contains("take_block"), format!("the stack does not name the caller:\n{stack}"))?;
     let remedy = finding.remedy.join("\n");
-    ensure(
-        remedy.contains("reuse"),
-        format!("the remedy is not to reuse it:\n{remedy}"),
-    )
+    ensure(remedy.contains("reuse"), format!("the remedy is not to reuse it:\n{remedy}"))
 }
 
 fn found_in_malloc() -> Result<(), Failed> {
@@ -132,10 +96,7 @@ fn saving(options: &[&str]) -> Result<(), Failed> {
     let cured: Vec<&str> = [churning.as_slice(), &["--cured"]].concat();
     let (recording, _) = trace(&churning)?;
     let finding = recording.findings.first().ok_or("nothing was found")?;
-    let predicted = finding
-        .predicted_saving
-        .ok_or("no saving is predicted")?
-        .cpu_seconds_per_cycle;
+    let predicted = finding.predicted_saving.ok_or("no saving is predicted")?.cpu_seconds_per_cycle;
     // By turns, and the fastest of each: a neighbour can only make a run slower.
     let (mut before, mut after) = (f64::MAX, f64::MAX);
     for _ in 0..3 {
@@ -159,33 +120,14 @@ fn saving(options: &[&str]) -> Result<(), Failed> {
 
 fn healthy() -> Result<(), Failed> {
     let (recording, _) = trace(&["--cured", "--cycles", "200000"])?;
-    let found: Vec<_> = recording
-        .findings
-        .iter()
-        .map(|finding| &finding.summary)
-        .collect();
-    ensure(
-        found.is_empty(),
-        format!("found in a healthy program: {found:?}"),
-    )
+    let found: Vec<_> = recording.findings.iter().map(|finding| &finding.summary).collect();
+    ensure(found.is_empty(), format!("found in a healthy program: {found:?}"))
 }
 
 /// Mappings come and go, and next to what the program does in between they cost nothing.
 fn seldom() -> Result<(), Failed> {
-    let options = [
-        "--bytes",
-        "8192",
-        "--touches",
-        "1",
-        "--spin-us",
-        "3000",
-        "--cycles",
-        "800",
-    ];
+    let options = ["--bytes", "8192", "--touches", "1", "--spin-us", "3000", "--cycles", "800"];
     let (recording, _) = trace(&options)?;
-    let gain = recording
-        .findings
-        .iter()
-        .find(|finding| finding.predicted_saving.is_some());
+    let gain = recording.findings.iter().find(|finding| finding.predicted_saving.is_some());
     ensure(gain.is_none(), format!("a gain is promised: {gain:?}"))
 }

@@ -44,11 +44,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             move || fault_places(backend),
         ));
     }
-    trials.push(trial(
-        "an_overflowing_ring_costs_no_count",
-        machine.cannot_trace(),
-        overflow,
-    ));
+    trials.push(trial("an_overflowing_ring_costs_no_count", machine.cannot_trace(), overflow));
     trials
 }
 
@@ -104,22 +100,10 @@ fn counts(backend: &str) -> Result<(), Failed> {
     ensure(snapshot.window.complete, "the window is not complete")?;
     let mappings = snapshot.mappings.as_ref().ok_or("no mappings")?;
     same("cycles", mappings.cycles, CALLS)?;
-    let sizes: Vec<_> = mappings
-        .sizes
-        .iter()
-        .map(|size| (size.bytes, size.cycles))
-        .collect();
+    let sizes: Vec<_> = mappings.sizes.iter().map(|size| (size.bytes, size.cycles)).collect();
     same("sizes", sizes, vec![(2 * LENGTH, CALLS)])?;
-    let row = snapshot
-        .tracer
-        .probes
-        .iter()
-        .find(|row| row.signal == "mmap");
-    same(
-        "backend",
-        row.and_then(|row| row.backend.as_deref()),
-        Some(backend),
-    )
+    let row = snapshot.tracer.probes.iter().find(|row| row.signal == "mmap");
+    same("backend", row.and_then(|row| row.backend.as_deref()), Some(backend))
 }
 
 /// The kernel forgets a process's totals with the process: the probes must have them.
@@ -153,16 +137,9 @@ fn follow(backend: &str) -> Result<(), Failed> {
     target.hear("done");
     let recording = tracer.interrupt()?;
     let mremap = &recording.snapshot.syscalls["mremap"];
-    same(
-        "mremap calls and failures",
-        (mremap.calls, mremap.failures),
-        (3 * 2 * 200, 3 * 200),
-    )?;
+    same("mremap calls and failures", (mremap.calls, mremap.failures), (3 * 2 * 200, 3 * 200))?;
     let minor = recording.snapshot.faults.minor.unwrap_or(0);
-    ensure(
-        minor >= 3 * 200 * TOUCHES,
-        format!("{minor} faults of children are too few"),
-    )?;
+    ensure(minor >= 3 * 200 * TOUCHES, format!("{minor} faults of children are too few"))?;
     same("losses", recording.snapshot.lost.len(), 0)
 }
 
@@ -180,10 +157,7 @@ fn fault_places(backend: &str) -> Result<(), Failed> {
         .sum();
     ensure(sampled > 0, "no fault was sampled with its stack")?;
     if backend != "perf" {
-        ensure(
-            recording.snapshot.faults.seconds.is_some_and(|s| s > 0.0),
-            "faults took no time",
-        )?;
+        ensure(recording.snapshot.faults.seconds.is_some_and(|s| s > 0.0), "faults took no time")?;
     }
     Ok(())
 }
@@ -201,28 +175,15 @@ fn overflow() -> Result<(), Failed> {
     let snapshot = &recording.snapshot;
     let mmap = &snapshot.syscalls["mmap"];
     let calls = THREADS * 5000;
-    same(
-        "mmap calls and failures",
-        (mmap.calls, mmap.failures),
-        (2 * calls, calls),
-    )?;
+    same("mmap calls and failures", (mmap.calls, mmap.failures), (2 * calls, calls))?;
     let truth = after.minor_faults - before.minor_faults;
     same("minor faults", snapshot.faults.minor, Some(truth))?;
     let lost = snapshot.lost.get("mapping_records").copied().unwrap_or(0);
     ensure(lost > 0, "a ring of 4 KiB did not overflow")?;
     ensure(!snapshot.window.complete, "the window is called complete")?;
-    let cycles = snapshot
-        .mappings
-        .as_ref()
-        .map_or(0, |mappings| mappings.cycles);
-    ensure(
-        cycles < calls,
-        "every cycle is there although records were lost",
-    )?;
+    let cycles = snapshot.mappings.as_ref().map_or(0, |mappings| mappings.cycles);
+    ensure(cycles < calls, "every cycle is there although records were lost")?;
     // What is there and what is missing add up to what was written.
     let text = alloctrace::sink::report::text(&recording, Default::default());
-    ensure(
-        text.contains("lower bound"),
-        "the report does not call them lower bounds",
-    )
+    ensure(text.contains("lower bound"), "the report does not call them lower bounds")
 }

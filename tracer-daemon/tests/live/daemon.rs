@@ -27,11 +27,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let root = || machine.cannot_trace();
     vec![
         trial("daemon_counts_exactly", root(), exact),
-        trial(
-            "daemon_agrees_with_strace",
-            machine.lacks(&["strace"]),
-            as_strace,
-        ),
+        trial("daemon_agrees_with_strace", machine.lacks(&["strace"]), as_strace),
         trial("daemon_never_counts_down", root(), monotone),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
@@ -61,20 +57,13 @@ impl Daemon {
                 break url.trim().trim_end_matches("/metrics").to_owned();
             }
         };
-        Ok(Self {
-            child,
-            address,
-            _errors: errors,
-        })
+        Ok(Self { child, address, _errors: errors })
     }
 
     /// Every sample by its name and labels.
     fn scrape(&self) -> Result<BTreeMap<String, f64>, Failed> {
         let mut stream = TcpStream::connect(&self.address)?;
-        write!(
-            stream,
-            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (_, text) = answer.split_once("\r\n\r\n").ok_or("no body")?;
@@ -144,10 +133,7 @@ fn calls(samples: &BTreeMap<String, f64>, group: &str) -> BTreeMap<&'static str,
 
 fn exact() -> Result<(), Failed> {
     let directory = TempDir::new()?;
-    let (idle, busy) = (
-        named(directory.path(), "at-idle")?,
-        named(directory.path(), "at-busy")?,
-    );
+    let (idle, busy) = (named(directory.path(), "at-idle")?, named(directory.path(), "at-busy")?);
     let daemon = Daemon::start()?;
     run(churn(&idle, 0))?;
     run(churn(&busy, 20_000))?;
@@ -170,13 +156,7 @@ fn as_strace() -> Result<(), Failed> {
     let table = directory.path().join("table");
     let mut strace = Command::new("strace");
     strace
-        .args([
-            "-f",
-            "-c",
-            "-e",
-            &format!("trace={}", CALLS.join(",")),
-            "-o",
-        ])
+        .args(["-f", "-c", "-e", &format!("trace={}", CALLS.join(",")), "-o"])
         .args([&table, &program])
         .args(["--cycles", "20000"])
         .stdout(Stdio::null());
@@ -209,10 +189,7 @@ fn monotone() -> Result<(), Failed> {
             let name = series.split('{').next().unwrap_or(series);
             let counts = name.ends_with("_total") || name.ends_with("_bucket");
             let after = now.get(series).copied().unwrap_or(-1.0);
-            ensure(
-                !counts || after >= *value,
-                format!("{series}: {value} became {after}"),
-            )?;
+            ensure(!counts || after >= *value, format!("{series}: {value} became {after}"))?;
         }
         let labelled = now.keys().find(|series| series.contains(&pid));
         ensure(labelled.is_none(), format!("a pid in {labelled:?}"))?;

@@ -30,17 +30,9 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("a_probe_that_cannot_attach_is_named", root(), no_probe),
         trial("an_unwritable_output_is_status_2", root(), unwritable),
         trial("a_full_disk_loses_no_report", root(), full_disk),
-        trial(
-            "a_command_that_is_not_there_is_status_2",
-            root(),
-            no_command,
-        ),
+        trial("a_command_that_is_not_there_is_status_2", root(), no_command),
         trial("run_passes_the_status_through", root(), status_through),
-        trial(
-            "interrupted_twice_it_ends_at_once",
-            root(),
-            interrupted_twice,
-        ),
+        trial("interrupted_twice_it_ends_at_once", root(), interrupted_twice),
         trial("killed_it_leaves_nothing_behind", root(), killed),
         trial("strict_fails_after_a_loss", root(), strict),
     ]
@@ -51,14 +43,9 @@ fn fails(output: &Output, status: i32, words: &[&str]) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     same("status", output.status.code(), Some(status))
         .map_err(|error| format!("{}; it said {said}", error.message().unwrap_or_default()))?;
-    let lines: Vec<_> = said
-        .lines()
-        .filter(|line| words.iter().all(|word| line.contains(word)))
-        .collect();
-    ensure(
-        lines.len() == 1,
-        format!("no single line has {words:?}: {said}"),
-    )
+    let lines: Vec<_> =
+        said.lines().filter(|line| words.iter().all(|word| line.contains(word))).collect();
+    ensure(lines.len() == 1, format!("no single line has {words:?}: {said}"))
 }
 
 /// The kernel's programs of ours that are loaded.
@@ -75,11 +62,7 @@ fn our_programs() -> usize {
 fn no_such_process() -> Result<(), Failed> {
     let output = alloctrace(&["attach", "--pid", "4194303"]);
     fails(&output, 4, &["no process 4194303"])?;
-    same(
-        "lines",
-        String::from_utf8_lossy(&output.stderr).lines().count(),
-        1,
-    )
+    same("lines", String::from_utf8_lossy(&output.stderr).lines().count(), 1)
 }
 
 fn zombie() -> Result<(), Failed> {
@@ -99,11 +82,7 @@ fn target_ends() -> Result<(), Failed> {
     let tracer = Tracer::attach(target.pid(), &[]);
     target.nudge();
     let recording = tracer.finish()?;
-    same(
-        "mremap calls",
-        recording.snapshot.syscalls["mremap"].calls,
-        40,
-    )?;
+    same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 40)?;
     nothing_is_left()
 }
 
@@ -130,11 +109,7 @@ fn reused_pid() -> Result<(), Failed> {
     second.hear("done");
     tracer.signal(Signal::CONT);
     let recording = tracer.finish()?;
-    same(
-        "mremap calls of the first",
-        recording.snapshot.syscalls["mremap"].calls,
-        0,
-    )
+    same("mremap calls of the first", recording.snapshot.syscalls["mremap"].calls, 0)
 }
 
 fn not_root() -> Result<(), Failed> {
@@ -172,20 +147,14 @@ fn no_btf() -> Result<(), Failed> {
         "mount -t tmpfs none /sys/kernel/btf && exec {ALLOCTRACE} run --format json -- {} 2 10 exit",
         truth().display()
     );
-    let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", &script])
-        .stdin(Stdio::null())
-        .output()?;
+    let output =
+        Command::new("unshare").args(["-m", "sh", "-c", &script]).stdin(Stdio::null()).output()?;
     fails(&output, 0, &["BTF"])?;
     // The truth's own word "ready" comes first.
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let json = text.find('{').map_or("", |at| &text[at..]);
     let recording = alloctrace::sink::Recording::read_from(json.as_bytes(), "stdout")?;
-    same(
-        "mremap calls",
-        recording.snapshot.syscalls["mremap"].calls,
-        40,
-    )
+    same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 40)
 }
 
 fn no_probe() -> Result<(), Failed> {
@@ -198,14 +167,8 @@ fn no_probe() -> Result<(), Failed> {
         .output()?;
     fails(&output, 0, &["brk is not measured"])?;
     let recording = alloctrace::sink::Recording::read_from(output.stdout.as_slice(), "stdout")?;
-    ensure(
-        !recording.snapshot.syscalls.contains_key("brk"),
-        "brk has a number all the same",
-    )?;
-    ensure(
-        recording.snapshot.syscalls["mmap"].calls > 0,
-        "mmap was not counted",
-    )
+    ensure(!recording.snapshot.syscalls.contains_key("brk"), "brk has a number all the same")?;
+    ensure(recording.snapshot.syscalls["mmap"].calls > 0, "mmap was not counted")
 }
 
 fn unwritable() -> Result<(), Failed> {
@@ -221,21 +184,13 @@ fn full_disk() -> Result<(), Failed> {
 }
 
 fn no_command() -> Result<(), Failed> {
-    fails(
-        &alloctrace(&["run", "--", "/no/such/program"]),
-        2,
-        &["/no/such/program"],
-    )
+    fails(&alloctrace(&["run", "--", "/no/such/program"]), 2, &["/no/such/program"])
 }
 
 fn status_through() -> Result<(), Failed> {
     let status = |script: &str| alloctrace(&["run", "--", "sh", "-c", script]).status.code();
     same("exit status", status("exit 17"), Some(17))?;
-    same(
-        "status of a signal",
-        status("kill -TERM $$"),
-        Some(128 + 15),
-    )
+    same("status of a signal", status("kill -TERM $$"), Some(128 + 15))
 }
 
 fn interrupted_twice() -> Result<(), Failed> {
@@ -246,10 +201,7 @@ fn interrupted_twice() -> Result<(), Failed> {
     tracer.signal(Signal::INT);
     // The second one may come when the report is already out.
     let status = tracer.wait()?;
-    ensure(
-        matches!(status.code(), Some(0 | 130)),
-        format!("it ended with {status}"),
-    )?;
+    ensure(matches!(status.code(), Some(0 | 130)), format!("it ended with {status}"))?;
     nothing_is_left()
 }
 
@@ -257,10 +209,7 @@ fn killed() -> Result<(), Failed> {
     let mut target = Target::start(Command::new(workload("mmap_churn")).arg("--wait"));
     target.hear("pid");
     let tracer = Tracer::attach(target.pid(), &[]);
-    ensure(
-        our_programs() > 0,
-        "no program of ours is recognised while tracing",
-    )?;
+    ensure(our_programs() > 0, "no program of ours is recognised while tracing")?;
     tracer.signal(Signal::KILL);
     tracer.wait()?;
     nothing_is_left()

@@ -24,22 +24,12 @@ const CALLS: &str = "trace=mmap,munmap,mremap,mprotect,brk,madvise";
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let missing = |programs: &[&str]| {
-        let vm = machine
-            .is_vm()
-            .then(|| "Debian's programs are on the host".to_owned());
+        let vm = machine.is_vm().then(|| "Debian's programs are on the host".to_owned());
         vm.or_else(|| machine.lacks(programs))
     };
     vec![
-        trial(
-            "python3_counts_equal_strace",
-            missing(&["strace", "python3", "setarch"]),
-            python,
-        ),
-        trial(
-            "sort_counts_equal_strace",
-            missing(&["strace", "sort", "setarch"]),
-            sort,
-        ),
+        trial("python3_counts_equal_strace", missing(&["strace", "python3", "setarch"]), python),
+        trial("sort_counts_equal_strace", missing(&["strace", "sort", "setarch"]), sort),
         trial(
             "redis_under_load_equals_strace_and_proc",
             missing(&["strace", "redis-server", "redis-benchmark"]),
@@ -60,22 +50,12 @@ fn sort() -> Result<(), Failed> {
     let mut lines = std::io::BufWriter::new(std::fs::File::create(&file)?);
     let mut x = 1u64;
     for _ in 0..1_000_000 {
-        x = x
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         writeln!(lines, "{:016x} {:08x}", x, x >> 40)?;
     }
     lines.flush()?;
     let name = file.to_string_lossy().into_owned();
-    same_as_strace(&[
-        "sort",
-        "--parallel=1",
-        "-S",
-        "40M",
-        "-o",
-        "/dev/null",
-        &name,
-    ])
+    same_as_strace(&["sort", "--parallel=1", "-S", "40M", "-o", "/dev/null", &name])
 }
 
 /// Two runs of a command that does the same every time: one under strace, one under alloctrace.
@@ -84,47 +64,26 @@ fn same_as_strace(command: &[&str]) -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let summary = directory.path().join("strace");
     let status = Command::new("setarch")
-        .args([
-            "-R",
-            "strace",
-            "-f",
-            "-c",
-            "-U",
-            "name,calls,errors",
-            "-e",
-            CALLS,
-            "-o",
-        ])
+        .args(["-R", "strace", "-f", "-c", "-U", "name,calls,errors", "-e", CALLS, "-o"])
         .arg(&summary)
         .args(command)
         .status()?;
     ensure(status.success(), format!("strace ended with {status}"))?;
     let truth = strace_counts(&summary)?;
     let output = Command::new("setarch")
-        .args([
-            "-R", ALLOCTRACE, "run", "--follow", "--format", "json", "--",
-        ])
+        .args(["-R", ALLOCTRACE, "run", "--follow", "--format", "json", "--"])
         .args(command)
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure(
-        output.status.success(),
-        format!("alloctrace ended with {}: {said}", output.status),
-    )?;
+    ensure(output.status.success(), format!("alloctrace ended with {}: {said}", output.status))?;
     let recording = Recording::read_from(output.stdout.as_slice(), "stdout")?;
     same("calls and failures", counts(&recording), truth)?;
-    ensure(
-        recording.findings.is_empty(),
-        format!("found: {:?}", recording.findings),
-    )
+    ensure(recording.findings.is_empty(), format!("found: {:?}", recording.findings))
 }
 
 /// Both watch the same window of the same process: a server's own timers would make two differ.
 fn redis() -> Result<(), Failed> {
-    let port = TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port()
-        .to_string();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
     let directory = TempDir::new()?;
     let server = Ended(
         Command::new("redis-server")
@@ -133,9 +92,7 @@ fn redis() -> Result<(), Failed> {
             .stdout(Stdio::null())
             .spawn()?,
     );
-    wait_until("redis listens", || {
-        TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
-    })?;
+    wait_until("redis listens", || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok())?;
     let pid = server.0.id();
     // Stopped at both ends of the window: else redis's timers would fault in between.
     let redis = pid_of(pid)?;
@@ -145,75 +102,34 @@ fn redis() -> Result<(), Failed> {
     let tracer = Tracer::attach(pid, &[]);
     let summary = directory.path().join("strace");
     let mut strace = Command::new("strace")
-        .args([
-            "-f",
-            "-c",
-            "-U",
-            "name,calls,errors",
-            "-e",
-            CALLS,
-            "-p",
-            &pid.to_string(),
-            "-o",
-        ])
+        .args(["-f", "-c", "-U", "name,calls,errors", "-e", CALLS, "-p", &pid.to_string(), "-o"])
         .arg(&summary)
         .stderr(Stdio::null())
         .spawn()?;
     let traced_by = |tracer: u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status
-            .lines()
-            .any(|line| line == format!("TracerPid:\t{tracer}"))
+        status.lines().any(|line| line == format!("TracerPid:\t{tracer}"))
     };
     let strace_pid = strace.id();
     wait_until("strace holds redis", || traced_by(strace_pid))?;
     kill_process(redis, Signal::CONT)?;
     let load = Command::new("redis-benchmark")
-        .args([
-            "-p",
-            &port,
-            "-q",
-            "-n",
-            "20000",
-            "-d",
-            "20000",
-            "-r",
-            "2000",
-            "-t",
-            "set,lpush",
-        ])
+        .args(["-p", &port, "-q", "-n", "20000", "-d", "20000", "-r", "2000", "-t", "set,lpush"])
         .stdout(Stdio::null())
         .status()?;
     ensure(load.success(), "redis-benchmark failed")?;
     kill_process(redis, Signal::STOP)?;
-    wait_until("redis has stopped again", || {
-        matches!(state(pid), Some('T' | 't'))
-    })?;
+    wait_until("redis has stopped again", || matches!(state(pid), Some('T' | 't')))?;
     kill_process(pid_of(strace.id())?, Signal::INT)?;
     strace.wait()?;
     let recording = tracer.interrupt()?;
     let after = ProcRoot::default().stat(pid)?;
-    same(
-        "calls and failures",
-        counts(&recording),
-        strace_counts(&summary)?,
-    )?;
+    same("calls and failures", counts(&recording), strace_counts(&summary)?)?;
     let faults = &recording.snapshot.faults;
-    same(
-        "minor faults",
-        faults.minor,
-        Some(after.minor_faults - before.minor_faults),
-    )?;
-    same(
-        "major faults",
-        faults.major,
-        Some(after.major_faults - before.major_faults),
-    )?;
-    let gains: Vec<_> = recording
-        .findings
-        .iter()
-        .filter(|one| one.predicted_saving.is_some())
-        .collect();
+    same("minor faults", faults.minor, Some(after.minor_faults - before.minor_faults))?;
+    same("major faults", faults.major, Some(after.major_faults - before.major_faults))?;
+    let gains: Vec<_> =
+        recording.findings.iter().filter(|one| one.predicted_saving.is_some()).collect();
     ensure(gains.is_empty(), format!("found: {gains:?}"))
 }
 
@@ -247,10 +163,7 @@ fn pid_of(id: u32) -> Result<Pid, Failed> {
 fn wait_until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
     let begin = Instant::now();
     while !holds() {
-        ensure(
-            begin.elapsed() < Duration::from_secs(20),
-            format!("waited in vain until {what}"),
-        )?;
+        ensure(begin.elapsed() < Duration::from_secs(20), format!("waited in vain until {what}"))?;
         sleep(Duration::from_millis(5));
     }
     Ok(())

@@ -26,11 +26,7 @@ impl Machine {
     pub(crate) fn look() -> Self {
         let root = rustix::process::geteuid().is_root();
         let vm = std::env::var("ALLOCTRACE_TIER").is_ok_and(|tier| tier == "vm");
-        let rungs = if root {
-            rungs().unwrap_or_default()
-        } else {
-            Vec::new()
-        };
+        let rungs = if root { rungs().unwrap_or_default() } else { Vec::new() };
         Self { root, vm, rungs }
     }
 
@@ -45,13 +41,8 @@ impl Machine {
             return None;
         }
         self.cannot_trace().or_else(|| {
-            let row = self
-                .rungs
-                .iter()
-                .find(|row| row.0 == signal && row.1 == backend);
-            row.map_or(Some("the doctor does not know it".to_owned()), |row| {
-                row.2.clone()
-            })
+            let row = self.rungs.iter().find(|row| row.0 == signal && row.1 == backend);
+            row.map_or(Some("the doctor does not know it".to_owned()), |row| row.2.clone())
         })
     }
 
@@ -75,21 +66,14 @@ impl Machine {
 }
 
 fn rungs() -> Option<Vec<(String, String, Option<String>)>> {
-    let out = Command::new(ALLOCTRACE)
-        .args(["doctor", "--format", "json"])
-        .output()
-        .ok()?;
+    let out = Command::new(ALLOCTRACE).args(["doctor", "--format", "json"]).output().ok()?;
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     let rows = report["rungs"].as_array()?;
     Some(
         rows.iter()
             .filter_map(|row| {
-                Some((
-                    text(&row["signal"])?,
-                    text(&row["backend"])?,
-                    text(&row["refusal"]),
-                ))
+                Some((text(&row["signal"])?, text(&row["backend"])?, text(&row["refusal"])))
             })
             .collect(),
     )
@@ -104,19 +88,14 @@ pub(crate) fn truth() -> PathBuf {
             .args(["-static", "-O1", "-pthread", "-o"])
             .args([&program, &source])
             .status();
-        assert!(
-            status.is_ok_and(|status| status.success()),
-            "cc cannot build truth.c"
-        );
+        assert!(status.is_ok_and(|status| status.success()), "cc cannot build truth.c");
     }
     program
 }
 
 /// An example workload.
 pub(crate) fn workload(name: &str) -> PathBuf {
-    let directory = Path::new(ALLOCTRACE)
-        .parent()
-        .expect("a program lies in a directory");
+    let directory = Path::new(ALLOCTRACE).parent().expect("a program lies in a directory");
     directory.join("examples").join(name)
 }
 
@@ -136,11 +115,7 @@ impl Target {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let input = child.stdin.take().expect("piped");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        Self {
-            child,
-            input,
-            output,
-        }
+        Self { child, input, output }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -166,9 +141,7 @@ impl Target {
     }
 
     pub(crate) fn stat(&self) -> alloctrace::census::ProcessStat {
-        ProcRoot::default()
-            .stat(self.pid())
-            .expect("the target is alive")
+        ProcRoot::default().stat(self.pid()).expect("the target is alive")
     }
 }
 
@@ -244,10 +217,7 @@ pub(crate) fn state(pid: u32) -> Option<char> {
 
 /// Runs alloctrace to its end.
 pub(crate) fn alloctrace(arguments: &[&str]) -> Output {
-    Command::new(ALLOCTRACE)
-        .args(arguments)
-        .output()
-        .expect("alloctrace starts")
+    Command::new(ALLOCTRACE).args(arguments).output().expect("alloctrace starts")
 }
 
 /// Fails with both values unless they are equal.
@@ -265,9 +235,5 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
 
 /// Fails with `why` unless it holds.
 pub(crate) fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
-    if holds {
-        Ok(())
-    } else {
-        Err(why.into().into())
-    }
+    if holds { Ok(()) } else { Err(why.into().into()) }
 }

@@ -27,11 +27,7 @@ fn cpu_clock(ctx: PerfEventContext) -> u32 {
         let user = (*ctx.ctx).regs.cs & USER_LEVEL == USER_LEVEL;
         (*place).header = header(RecordKind::Cpu, (*thread).process, tid, now());
         (*place).user = u32::from(user);
-        (*place).depth = if user {
-            0
-        } else {
-            kernel_stack(&ctx, &raw mut (*place).frames)
-        };
+        (*place).depth = if user { 0 } else { kernel_stack(&ctx, &raw mut (*place).frames) };
     }
     submit(entry);
     0

@@ -59,6 +59,9 @@ fn enter(address: u64) {
         return;
     }
     thread.fault_countdown = config::fault_period();
+    if thread.fault_start_ns != 0 {
+        lose(Loss::FaultRecords); // The return of the one before went unseen.
+    }
     thread.fault_address = address;
     thread.fault_start_ns = now();
 }
@@ -80,24 +83,14 @@ fn exit(ctx: &impl EbpfContext) {
     thread.fault_start_ns = 0;
     count(thread, duration_ns);
     let weight = config::fault_period();
-    sample(
-        ctx,
-        thread,
-        thread.fault_address,
-        duration_ns,
-        time_ns,
-        weight,
-    );
+    sample(ctx, thread, thread.fault_address, duration_ns, time_ns, weight);
 }
 
 #[inline(always)]
 fn count(thread: &Thread, duration_ns: u64) {
     let key = thread.process;
     if FAULT_TIMES.get_ptr_mut(&key).is_none() {
-        let none = FaultTime {
-            samples: 0,
-            duration_ns: 0,
-        };
+        let none = FaultTime { samples: 0, duration_ns: 0 };
         let _ = FAULT_TIMES.insert(&key, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     }
     let Some(time) = FAULT_TIMES.get_ptr_mut(&key) else {
@@ -125,11 +118,7 @@ fn sample(
     }
     let (tid, _) = current_ids();
     let with_stack = random() % STACK_SHARE == 0;
-    let kind = if with_stack {
-        RecordKind::FaultStack
-    } else {
-        RecordKind::Fault
-    };
+    let kind = if with_stack { RecordKind::FaultStack } else { RecordKind::Fault };
     let fault = FaultSample {
         header: header(kind, thread.process, tid, time_ns),
         address,

@@ -103,16 +103,10 @@ fn forked(ctx: &impl EbpfContext, child: ProcessId) {
     if unsafe { (*parent).flags } & Target::FOLLOW == 0 {
         return;
     }
-    let target = Target {
-        start_ticks: child.start_ticks,
-        flags: Target::FOLLOW,
-    };
+    let target = Target { start_ticks: child.start_ticks, flags: Target::FOLLOW };
     if TARGETS.insert(&child.pid, &target, 0).is_err() {
         lose(Loss::ProcessTable);
-        debug!(
-            ctx,
-            "child {} of {} is not followed: too many processes", child.pid, pid
-        );
+        debug!(ctx, "child {} of {} is not followed: too many processes", child.pid, pid);
         return;
     }
     debug!(ctx, "following {}, child of {}", child.pid, pid);
@@ -141,10 +135,7 @@ fn executed(ctx: &impl EbpfContext, old_tid: u32) {
     }
     lifecycle(process, |counts| &raw mut counts.execs);
     if config::whole_machine() == 0 {
-        emit(
-            header(RecordKind::Exec, process, tid, now()),
-            Loss::LifecycleRecords,
-        );
+        emit(header(RecordKind::Exec, process, tid, now()), Loss::LifecycleRecords);
     }
 }
 
@@ -175,22 +166,10 @@ fn ended(ctx: &impl EbpfContext) {
     if let Some(totals) = exit_totals(process) {
         // SAFETY: from the map, checked.
         let totals = unsafe { &mut *totals };
-        add(
-            &raw mut totals.minor,
-            field(task, offset::task_min_flt()).unwrap_or(0),
-        );
-        add(
-            &raw mut totals.major,
-            field(task, offset::task_maj_flt()).unwrap_or(0),
-        );
-        add(
-            &raw mut totals.user_ns,
-            field(task, offset::task_utime()).unwrap_or(0),
-        );
-        add(
-            &raw mut totals.system_ns,
-            field(task, offset::task_stime()).unwrap_or(0),
-        );
+        add(&raw mut totals.minor, field(task, offset::task_min_flt()).unwrap_or(0));
+        add(&raw mut totals.major, field(task, offset::task_maj_flt()).unwrap_or(0));
+        add(&raw mut totals.user_ns, field(task, offset::task_utime()).unwrap_or(0));
+        add(&raw mut totals.system_ns, field(task, offset::task_stime()).unwrap_or(0));
         totals.comm = match process_comm(task) {
             Some(comm) => comm,
             None => bpf_get_current_comm().unwrap_or_default(),
@@ -208,10 +187,7 @@ fn ended(ctx: &impl EbpfContext) {
     debug!(ctx, "{} has ended", pid);
     lifecycle(process, |counts| &raw mut counts.exits);
     if config::whole_machine() == 0 {
-        emit(
-            header(RecordKind::Exit, process, tid, now()),
-            Loss::LifecycleRecords,
-        );
+        emit(header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
     }
 }
 
@@ -240,11 +216,7 @@ fn exit_totals(process: ProcessId) -> Option<*mut ExitTotals> {
 #[inline(always)]
 fn lifecycle(process: ProcessId, counter: impl Fn(&mut Lifecycle) -> *mut u64) {
     if LIFECYCLES.get_ptr_mut(&process).is_none() {
-        let none = Lifecycle {
-            forks: 0,
-            execs: 0,
-            exits: 0,
-        };
+        let none = Lifecycle { forks: 0, execs: 0, exits: 0 };
         let _ = LIFECYCLES.insert(&process, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     }
     match LIFECYCLES.get_ptr_mut(&process) {

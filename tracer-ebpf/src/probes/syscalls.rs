@@ -2,9 +2,9 @@
 
 use aya_ebpf::{
     bindings::pt_regs,
-    macros::{btf_tracepoint, fentry, fexit, kprobe, kretprobe, tracepoint},
+    macros::{btf_tracepoint, fentry, fexit, kprobe, raw_tracepoint, tracepoint},
     programs::{
-        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext,
+        BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RawTracePointContext,
         TracePointContext,
     },
 };
@@ -12,7 +12,7 @@ use tracer_common::Syscall;
 
 use crate::{
     filter::control,
-    inflight::{enter, exit},
+    inflight::{enter, exit, exit_any},
     kernel::{offset, registers},
 };
 
@@ -20,11 +20,7 @@ use crate::{
 #[inline(always)]
 fn enter_with(syscall: Syscall, regs: *const pt_regs) {
     if let Some(regs) = registers(regs) {
-        enter(
-            syscall,
-            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8],
-            regs.rsp,
-        );
+        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8], regs.rsp);
     }
 }
 
@@ -54,13 +50,7 @@ fn syscalls_enter_btf(ctx: BtfTracePointContext) -> u32 {
     if let Some(syscall) = served(ctx.arg(1)) {
         // SAFETY: the verifier knows the argument for a `pt_regs` and makes every access safe.
         let (args, stack, cs) = unsafe {
-            let args = [
-                (*regs).rdi,
-                (*regs).rsi,
-                (*regs).rdx,
-                (*regs).r10,
-                (*regs).r8,
-            ];
+            let args = [(*regs).rdi, (*regs).rsi, (*regs).rdx, (*regs).r10, (*regs).r8];
             (args, (*regs).rsp, (*regs).cs)
         };
         if cs == USER_CS_64 {
@@ -81,6 +71,15 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
+/// `raw_syscalls:sys_exit` once more, behind the kprobes. A return probe would be the obvious
+/// partner of an entry probe, but the kernel keeps only a few of them at work at once: where threads
+/// wait in a call, as they do for a contended lock, the returns of the others go unseen.
+#[raw_tracepoint]
+fn syscalls_exit_raw(ctx: RawTracePointContext) -> u32 {
+    exit_any(&ctx, ctx.arg(1));
+    0
+}
+
 /// The call of this number, if these programs are to serve it.
 #[inline(always)]
 fn served(number: u64) -> Option<Syscall> {
@@ -89,8 +88,7 @@ fn served(number: u64) -> Option<Syscall> {
 }
 
 macro_rules! syscall_probes {
-    ($($syscall:ident: $fentry:ident $fexit:ident $kprobe:ident $kretprobe:ident
-        $enter:ident $exit:ident;)+) => {$(
+    ($($syscall:ident: $fentry:ident $fexit:ident $kprobe:ident $enter:ident $exit:ident;)+) => {$(
         #[fentry]
         fn $fentry(ctx: FEntryContext) -> u32 {
             enter_with(Syscall::$syscall, ctx.arg(0));
@@ -107,11 +105,6 @@ macro_rules! syscall_probes {
             enter_with(Syscall::$syscall, ctx.arg(0).unwrap_or(core::ptr::null()));
             0
         }
-        #[kretprobe]
-        fn $kretprobe(ctx: RetProbeContext) -> u32 {
-            exit(&ctx, Syscall::$syscall, ctx.ret());
-            0
-        }
         #[tracepoint]
         fn $enter(ctx: TracePointContext) -> u32 {
             enter_tracepoint(Syscall::$syscall, &ctx);
@@ -126,12 +119,12 @@ macro_rules! syscall_probes {
 }
 
 syscall_probes! {
-    Mmap: mmap_fentry mmap_fexit mmap_kprobe mmap_kretprobe mmap_enter mmap_exit;
-    Munmap: munmap_fentry munmap_fexit munmap_kprobe munmap_kretprobe munmap_enter munmap_exit;
-    Mremap: mremap_fentry mremap_fexit mremap_kprobe mremap_kretprobe mremap_enter mremap_exit;
-    Mprotect: mprotect_fentry mprotect_fexit mprotect_kprobe mprotect_kretprobe
+    Mmap: mmap_fentry mmap_fexit mmap_kprobe mmap_enter mmap_exit;
+    Munmap: munmap_fentry munmap_fexit munmap_kprobe munmap_enter munmap_exit;
+    Mremap: mremap_fentry mremap_fexit mremap_kprobe mremap_enter mremap_exit;
+    Mprotect: mprotect_fentry mprotect_fexit mprotect_kprobe
         mprotect_enter mprotect_exit;
-    Brk: brk_fentry brk_fexit brk_kprobe brk_kretprobe brk_enter brk_exit;
-    Madvise: madvise_fentry madvise_fexit madvise_kprobe madvise_kretprobe
+    Brk: brk_fentry brk_fexit brk_kprobe brk_enter brk_exit;
+    Madvise: madvise_fentry madvise_fexit madvise_kprobe
         madvise_enter madvise_exit;
 }

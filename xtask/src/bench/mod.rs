@@ -49,13 +49,7 @@ pub(crate) fn run() -> Result<()> {
         bail!("tracing needs root: run it with sudo");
     }
     setup::ensure(&[Group::Build, Group::Bench])?;
-    let daemon = [
-        "--release",
-        "--package",
-        "tracer-daemon",
-        "--bins",
-        "--examples",
-    ];
+    let daemon = ["--release", "--package", "tracer-daemon", "--bins", "--examples"];
     cargo::build(&[["build"].as_slice(), &daemon].concat())?;
     for shape in SHAPES {
         println!("\n{}", shape.name);
@@ -78,10 +72,7 @@ fn measure(shape: &Shape) -> Result<Pairs> {
             let running = tracer.start(workload.pid())?;
             let traced = workload.nanoseconds(TURN)?;
             running.stop()?;
-            pairs
-                .entry(tracer.name())
-                .or_default()
-                .push((alone, traced));
+            pairs.entry(tracer.name()).or_default().push((alone, traced));
         }
     }
     eprintln!();
@@ -90,22 +81,13 @@ fn measure(shape: &Shape) -> Result<Pairs> {
 
 fn print(shape: &Shape, pairs: &Pairs) {
     let (divisor, event) = shape.events;
-    println!(
-        "{:<22} {:>9} {:>16}",
-        "under",
-        "ratio",
-        format!("added per {event}")
-    );
+    println!("{:<22} {:>9} {:>16}", "under", "ratio", format!("added per {event}"));
     for &tracer in Tracer::ALL {
         let Some(rounds) = pairs.get(tracer.name()) else {
             continue;
         };
         let ratio = median(rounds.iter().map(|(alone, traced)| traced / alone));
-        let added = median(
-            rounds
-                .iter()
-                .map(|(alone, traced)| (traced - alone) / divisor),
-        );
+        let added = median(rounds.iter().map(|(alone, traced)| (traced - alone) / divisor));
         println!("{:<22} {ratio:>9.3} {added:>13.0} ns", tracer.name());
     }
 }

@@ -34,13 +34,8 @@ software:page-faults:1 /pid == PID/ { @faults = count(); }
 ";
 
 impl Tracer {
-    pub(super) const ALL: &'static [Self] = &[
-        Self::Nothing,
-        Self::Attach,
-        Self::Daemon,
-        Self::Bpftrace,
-        Self::Strace,
-    ];
+    pub(super) const ALL: &'static [Self] =
+        &[Self::Nothing, Self::Attach, Self::Daemon, Self::Bpftrace, Self::Strace];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -59,14 +54,12 @@ impl Tracer {
         let (mut command, ready) = match self {
             Self::Nothing => return Ok(Running(None)),
             Self::Attach => (with(alloctrace, &["attach", "--pid", &pid]), "tracing "),
-            Self::Daemon => (
-                with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]),
-                "listening ",
-            ),
-            Self::Bpftrace => (
-                with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]),
-                "Attaching ",
-            ),
+            Self::Daemon => {
+                (with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]), "listening ")
+            }
+            Self::Bpftrace => {
+                (with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]), "Attaching ")
+            }
             Self::Strace => (with("strace", &["-f", "-c", "-p", &pid]), "attached"),
         };
         // bpftrace says it on stdout, the others on stderr.
@@ -128,10 +121,7 @@ impl Running {
         while child.try_wait()?.is_none() {
             if begin.elapsed() > Duration::from_secs(20) {
                 child.kill()?;
-                bail!(
-                    "a tracer did not end: {}",
-                    fs::read_to_string(format!("/proc/{pid}/comm"))?
-                );
+                bail!("a tracer did not end: {}", fs::read_to_string(format!("/proc/{pid}/comm"))?);
             }
             sleep(Duration::from_millis(10));
         }

@@ -28,13 +28,8 @@ impl Workload {
         let (say, slices) = channel();
         std::thread::spawn(move || {
             use std::io::BufRead;
-            for line in std::io::BufReader::new(output)
-                .lines()
-                .map_while(Result::ok)
-            {
-                let slice = line
-                    .strip_prefix("slice ")
-                    .and_then(|text| text.parse().ok());
+            for line in std::io::BufReader::new(output).lines().map_while(Result::ok) {
+                let slice = line.strip_prefix("slice ").and_then(|text| text.parse().ok());
                 if slice.is_some_and(|slice| say.send(slice).is_err()) {
                     return;
                 }

@@ -12,11 +12,8 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     if sh::find("dpkg-query").is_some() {
         return install(&needs.iter().map(|need| need.0).collect::<Vec<_>>());
     }
-    let missing: Vec<&str> = needs
-        .iter()
-        .map(|need| need.1)
-        .filter(|program| sh::find(program).is_none())
-        .collect();
+    let missing: Vec<&str> =
+        needs.iter().map(|need| need.1).filter(|program| sh::find(program).is_none()).collect();
     if !missing.is_empty() {
         bail!(
             "not found in PATH: {}; this is not a Debian, so install them by hand",
@@ -41,12 +38,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     eprintln!("setup: installing {list}");
     sh::run(apt_get().args(["update", "-qq"]))?;
-    sh::run(
-        apt_get()
-            .args(["install", "-y", "-qq", "--no-install-recommends"])
-            .args(&missing),
-    )
-    .with_context(|| format!("cannot install {list} (do this Debian's sources have them?)"))?;
+    sh::run(apt_get().args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing))
+        .with_context(|| format!("cannot install {list} (do this Debian's sources have them?)"))?;
     if missing.contains(&"redis-server") {
         quieten_redis();
     }
@@ -69,16 +62,11 @@ fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
         .output()
         .context("cannot start dpkg-query")?;
     let known = String::from_utf8_lossy(&query.stdout);
-    let installed: BTreeSet<&str> = known
-        .lines()
-        .filter_map(|line| line.strip_suffix(" installed"))
-        .collect();
+    let installed: BTreeSet<&str> =
+        known.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
     // A set, because two purposes can need the same.
     let wanted: BTreeSet<&str> = packages.iter().copied().collect();
-    Ok(wanted
-        .into_iter()
-        .filter(|package| !installed.contains(package))
-        .collect())
+    Ok(wanted.into_iter().filter(|package| !installed.contains(package)).collect())
 }
 
 fn apt_get() -> Command {
@@ -89,10 +77,9 @@ fn apt_get() -> Command {
 
 /// The tests start their own servers; a service that nobody asked for must not stay.
 fn quieten_redis() {
-    for (program, args) in [
-        ("service", ["redis-server", "stop"]),
-        ("update-rc.d", ["redis-server", "disable"]),
-    ] {
+    for (program, args) in
+        [("service", ["redis-server", "stop"]), ("update-rc.d", ["redis-server", "disable"])]
+    {
         // Containers have no service manager, and then nothing was started either.
         let _ = Command::new(program).args(args).output();
     }

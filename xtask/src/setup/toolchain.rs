@@ -45,12 +45,7 @@ fn nightly() -> Option<Toolchain> {
     let sysroot = sh::output(Command::new(&rustc).args(["--print", "sysroot"])).ok()?;
     let core = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
     let llvm = llvm_of(&rustc).ok()?;
-    core.is_dir().then_some(Toolchain {
-        rustc,
-        cargo,
-        build_std: true,
-        llvm,
-    })
+    core.is_dir().then_some(Toolchain { rustc, cargo, build_std: true, llvm })
 }
 
 fn debian() -> Result<Toolchain> {
@@ -61,12 +56,7 @@ fn debian() -> Result<Toolchain> {
     let rustc = PathBuf::from(DEBIAN_RUSTC);
     let llvm = llvm_of(&rustc)?;
     let cargo = cargo::cargo().get_program().into();
-    Ok(Toolchain {
-        rustc,
-        cargo,
-        build_std: false,
-        llvm,
-    })
+    Ok(Toolchain { rustc, cargo, build_std: false, llvm })
 }
 
 impl Toolchain {
@@ -93,9 +83,7 @@ fn llvm_of(rustc: &Path) -> Result<u32> {
 }
 
 fn llvm_major(version: &str) -> Option<u32> {
-    let line = version
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let line = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     line.split('.').next()?.parse().ok()
 }
 

@@ -20,20 +20,13 @@ pub(super) fn run(built: &[Artifact]) -> Result<Tally> {
 
 /// The harness that cargo built.
 pub(super) fn find(built: &[Artifact]) -> Result<&Path> {
-    let live = built
-        .iter()
-        .find(|built| built.kind == "test" && built.name == TARGET);
-    Ok(&live
-        .with_context(|| format!("tracer-daemon has no test target `{TARGET}`"))?
-        .path)
+    let live = built.iter().find(|built| built.kind == "test" && built.name == TARGET);
+    Ok(&live.with_context(|| format!("tracer-daemon has no test target `{TARGET}`"))?.path)
 }
 
 /// How many tests there are to skip; at least the one that a missing list stands for.
 pub(super) fn count(live: &Path) -> usize {
     let list =
         sh::output(Command::new(live).args(["--list", "--format", "terse"])).unwrap_or_default();
-    list.lines()
-        .filter(|line| line.ends_with(": test"))
-        .count()
-        .max(1)
+    list.lines().filter(|line| line.ends_with(": test")).count().max(1)
 }

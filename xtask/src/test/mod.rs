@@ -79,29 +79,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn unit(built: &[Artifact]) -> Result<Tally> {
     let mut command = cargo::cargo();
     command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
-    for test in built
-        .iter()
-        .filter(|built| built.kind == "test" && built.name != live::TARGET)
-    {
+    for test in built.iter().filter(|built| built.kind == "test" && built.name != live::TARGET) {
         command.args(["--test", &test.name]);
     }
     let mut tally = run_tests(&mut command)?;
-    tally.add(run_tests(cargo::cargo().args([
-        "test",
-        "--workspace",
-        "--doc",
-        "--no-fail-fast",
-    ]))?);
+    tally.add(run_tests(cargo::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))?);
     Ok(tally)
 }
 
 /// Runs tests, shows what they print as it comes, and counts.
 fn run_tests(command: &mut Command) -> Result<Tally> {
     let name = sh::shown(command);
-    let child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{name}`"))?;
+    let child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{name}`"))?;
     let mut child = sh::Reaped(child);
     let mut log = String::new();
     for line in BufReader::new(child.0.stdout.take().context("no output to read")?).lines() {

@@ -39,11 +39,7 @@ impl Tally {
 
     /// So many tests that could not run.
     pub(super) fn skip(tests: usize, reason: &str) -> Self {
-        Self {
-            skipped: tests,
-            skips: vec![format!("{tests} tests: {reason}")],
-            ..Self::default()
-        }
+        Self { skipped: tests, skips: vec![format!("{tests} tests: {reason}")], ..Self::default() }
     }
 
     /// Counts a failure that is not a test's.
@@ -65,11 +61,7 @@ impl Tally {
         if let Some(reason) = outcome.strip_prefix("ignored") {
             // libtest writes `ignored, why`, libtest-mimic `ignored (why)`.
             let reason = reason.trim_matches([',', ' ', '(', ')']);
-            let reason = if reason.is_empty() {
-                "it gives no reason"
-            } else {
-                reason
-            };
+            let reason = if reason.is_empty() { "it gives no reason" } else { reason };
             self.skips.push(format!("{name}: {reason}"));
         } else if outcome.starts_with("FAILED") {
             self.failures.push(name.to_owned());
@@ -79,20 +71,14 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
 /// The number before `word`, as in `ok. 3 passed; 0 failed`.
 fn count(result: &str, word: &str) -> usize {
     let mut parts = result.split(['.', ';']).map(str::trim);
-    parts
-        .find_map(|part| part.strip_suffix(word)?.trim().parse().ok())
-        .unwrap_or(0)
+    parts.find_map(|part| part.strip_suffix(word)?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// A test's name and outcome, as in `test decode::short ... ok`.
@@ -120,10 +106,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out
         assert_eq!(tally.to_string(), "3 passed, 1 failed, 2 skipped");
         assert_eq!(
             tally.skips,
-            [
-                "a::is_left_out: the kernel has no kprobes",
-                "a::is_too_new: no BTF"
-            ]
+            ["a::is_left_out: the kernel has no kprobes", "a::is_too_new: no BTF"]
         );
         assert_eq!(tally.failures, ["a::fails"]);
     }
@@ -132,9 +115,6 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out
     fn a_harness_that_dies_is_a_failure() {
         assert_eq!(Tally::of("running 3 tests\n", false, "tests").failed, 1);
         assert_eq!(Tally::of("running 3 tests\n", true, "tests").failed, 1);
-        assert_eq!(
-            Tally::of("test result: ok. 0 passed; 0 failed;\n", true, "tests").failed,
-            0
-        );
+        assert_eq!(Tally::of("test result: ok. 0 passed; 0 failed;\n", true, "tests").failed, 0);
     }
 }

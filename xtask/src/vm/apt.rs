@@ -21,9 +21,7 @@ pub(crate) struct Apt {
 impl Apt {
     /// Fetches the lists of `suite` from the first place that has it.
     pub(crate) fn open(suite: &str) -> Result<Self> {
-        let apt = Self {
-            folder: super::folder().join("apt").join(suite),
-        };
+        let apt = Self { folder: super::folder().join("apt").join(suite) };
         for folder in ["lists/partial", "cache/archives/partial", "state"] {
             let folder = apt.folder.join(folder);
             fs::create_dir_all(&folder)
@@ -41,11 +39,7 @@ impl Apt {
     fn update(&self, mirror: &str, suite: &str) -> Result<()> {
         let sources = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
         fs::write(self.folder.join("sources.list"), sources)?;
-        sh::output(
-            self.command("apt-get")
-                .args(["update", "-qq", "--error-on=any"]),
-        )
-        .map(drop)
+        sh::output(self.command("apt-get").args(["update", "-qq", "--error-on=any"])).map(drop)
     }
 
     /// The rest of the name of the package that `package` depends on and that starts so.
@@ -58,9 +52,7 @@ impl Apt {
     pub(crate) fn download(&self, package: &str) -> Result<PathBuf> {
         let folder = self.folder.join("cache");
         sh::output(
-            self.command("apt-get")
-                .args(["download", "-qq", package])
-                .current_dir(&folder),
+            self.command("apt-get").args(["download", "-qq", package]).current_dir(&folder),
         )?;
         let prefix = format!("{package}_");
         let file = fs::read_dir(&folder)?
@@ -101,23 +93,15 @@ APT::Sandbox::User "root";
 
 /// The mirror that the machine itself uses for Debian.
 fn mirror() -> String {
-    let lists = [
-        "/etc/apt/sources.list.d/debian.sources",
-        "/etc/apt/sources.list",
-    ];
-    let mut texts = lists
-        .iter()
-        .filter_map(|list| fs::read_to_string(Path::new(list)).ok());
-    texts
-        .find_map(|text| debian_uri(&text))
-        .unwrap_or_else(|| MIRROR.to_owned())
+    let lists = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
+    let mut texts = lists.iter().filter_map(|list| fs::read_to_string(Path::new(list)).ok());
+    texts.find_map(|text| debian_uri(&text)).unwrap_or_else(|| MIRROR.to_owned())
 }
 
 /// The first URI of a sources list, in either format, whose path says that it is Debian's.
 fn debian_uri(sources: &str) -> Option<String> {
-    let lines = sources
-        .lines()
-        .filter(|line| line.starts_with("URIs:") || line.starts_with("deb "));
+    let lines =
+        sources.lines().filter(|line| line.starts_with("URIs:") || line.starts_with("deb "));
     lines
         .flat_map(str::split_whitespace)
         .map(|word| word.trim_end_matches('/'))
@@ -126,12 +110,8 @@ fn debian_uri(sources: &str) -> Option<String> {
 }
 
 fn dependency(listing: &str, prefix: &str) -> Option<String> {
-    let mut names = listing
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
-    names
-        .find_map(|name| name.strip_prefix(prefix))
-        .map(str::to_owned)
+    let mut names = listing.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names.find_map(|name| name.strip_prefix(prefix)).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -141,10 +121,7 @@ mod tests {
     #[test]
     fn the_mirror_is_found_in_both_formats() {
         let stanza = "Types: deb\n# http://snapshot.debian.org/archive/debian/1\nURIs: http://m.example/debian\n";
-        assert_eq!(
-            debian_uri(stanza).as_deref(),
-            Some("http://m.example/debian")
-        );
+        assert_eq!(debian_uri(stanza).as_deref(), Some("http://m.example/debian"));
         let line = "deb https://dl.example/linux stable main\ndeb [arch=amd64] http://m.example/debian/ sid main\n";
         assert_eq!(debian_uri(line).as_deref(), Some("http://m.example/debian"));
         assert_eq!(debian_uri("URIs: http://m.example/debian-security\n"), None);

@@ -27,20 +27,12 @@ impl Image {
     pub(crate) fn boot(&self, kernel: &Path, limit: Duration) -> Result<Outcome> {
         let serial = self.log(kernel);
         let mut command = self.qemu(kernel, &serial)?;
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+        let child =
+            command.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64")?;
         let status = wait(&mut sh::Reaped(child), limit)?;
-        let log = fs::read_to_string(&serial)
-            .map(|log| log.replace('\r', ""))
-            .unwrap_or_default();
+        let log = fs::read_to_string(&serial).map(|log| log.replace('\r', "")).unwrap_or_default();
         match status {
-            None => bail!(
-                "not finished after {} s; {}",
-                limit.as_secs(),
-                last_words(&log)
-            ),
+            None => bail!("not finished after {} s; {}", limit.as_secs(), last_words(&log)),
             Some(status) => judge(&log, &self.marker, status),
         }
     }
@@ -52,34 +44,16 @@ impl Image {
         let mut qemu = Command::new("qemu-system-x86_64");
         // With a thread for each processor, one now and then executes code that the kernel patched a
         // moment ago on another, and dies of a breakpoint that is not there any more.
-        qemu.args([
-            "-accel",
-            "tcg,thread=single",
-            "-machine",
-            "q35",
-            "-cpu",
-            CPU,
-            "-smp",
-            "2",
-        ])
-        .args([
-            "-nographic",
-            "-no-reboot",
-            "-nodefaults",
-            "-m",
-            &memory.to_string(),
-        ])
-        .args(["-serial", &format!("file:{}", serial.display())])
-        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initrd)
-        // Of the kernel's messages only a panic may cut into the command's lines.
-        .args([
-            "-append",
-            "console=ttyS0 panic=-1 oops=panic quiet loglevel=1",
-        ]);
+        qemu.args(["-accel", "tcg,thread=single", "-machine", "q35", "-cpu", CPU, "-smp", "2"])
+            .args(["-nographic", "-no-reboot", "-nodefaults", "-m", &memory.to_string()])
+            .args(["-serial", &format!("file:{}", serial.display())])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            // Of the kernel's messages only a panic may cut into the command's lines.
+            .args(["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=1"]);
         Ok(qemu)
     }
 }
@@ -102,20 +76,14 @@ fn judge(log: &str, marker: &str, status: i32) -> Result<Outcome> {
         .rsplit_once(&format!("{marker} ends with "))
         .with_context(|| format!("the guest stopped early; {}", last_words(log)))?;
     let told = told.trim();
-    let code: i32 = told
-        .parse()
-        .with_context(|| format!("unreadable exit status {told:?}"))?;
+    let code: i32 = told.parse().with_context(|| format!("unreadable exit status {told:?}"))?;
     if status != (code.min(127) << 1) | 1 {
         bail!("the guest says {code}, but QEMU ended with {status}");
     }
     // The firmware talks first.
-    let output = before
-        .split_once(&format!("{marker} begins\n"))
-        .map_or(before, |(_, output)| output);
-    Ok(Outcome {
-        code,
-        log: output.trim_end().to_owned() + "\n",
-    })
+    let output =
+        before.split_once(&format!("{marker} begins\n")).map_or(before, |(_, output)| output);
+    Ok(Outcome { code, log: output.trim_end().to_owned() + "\n" })
 }
 
 fn last_words(log: &str) -> String {
@@ -137,12 +105,7 @@ mod tests {
         let log = "BIOS\nM begins\nhello\n\nM ends with 3\n";
         let outcome = judge(log, "M", 7).expect("3 is 7 >> 1");
         assert_eq!((outcome.code, outcome.log.as_str()), (3, "hello\n"));
-        assert_eq!(
-            judge("\nM ends with 134\n", "M", 255)
-                .expect("more than 127 is 127")
-                .code,
-            134
-        );
+        assert_eq!(judge("\nM ends with 134\n", "M", 255).expect("more than 127 is 127").code, 134);
         assert!(judge(log, "M", 1).is_err());
         assert!(judge("M begins\npanic\n", "M", 1).is_err());
     }

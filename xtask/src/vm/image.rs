@@ -33,16 +33,9 @@ impl Guest {
     /// Makes the RAM disk.
     pub(crate) fn pack(&self) -> Result<Image> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = super::folder().join("run").join(&name);
-        let image = Image {
-            folder,
-            marker: format!("alloctrace-guest-{name}"),
-        };
+        let image = Image { folder, marker: format!("alloctrace-guest-{name}") };
         let root = image.folder.join("root");
         root::make(&root)?;
 
@@ -50,11 +43,7 @@ impl Guest {
             sh::find("busybox").context("busybox is not in PATH: install busybox-static")?;
         // By guest path, because programs share libraries.
         let mut files = BTreeMap::from([(PathBuf::from("/usr/bin/busybox"), busybox)]);
-        files.extend(
-            self.files
-                .iter()
-                .map(|(host, guest)| (guest.clone(), host.clone())),
-        );
+        files.extend(self.files.iter().map(|(host, guest)| (guest.clone(), host.clone())));
         for host in files.clone().values() {
             let libraries = root::libraries(host)?.into_iter();
             files.extend(libraries.map(|library| (library.clone(), library)));
@@ -117,9 +106,6 @@ mod tests {
             env: vec![("A".into(), "it's $1".into())],
             command: vec!["echo".into(), "a  b".into()],
         };
-        assert_eq!(
-            guest.script(),
-            "export A='it'\\''s $1'\nexec 'echo' 'a  b'\n"
-        );
+        assert_eq!(guest.script(), "export A='it'\\''s $1'\nexec 'echo' 'a  b'\n");
     }
 }

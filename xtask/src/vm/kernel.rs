@@ -31,11 +31,7 @@ pub(crate) enum Kernel {
 impl Kernel {
     /// `asked`, or every kernel when none was asked for.
     pub(crate) fn or_all(asked: &[Self]) -> Vec<Self> {
-        if asked.is_empty() {
-            Self::value_variants().to_vec()
-        } else {
-            asked.to_vec()
-        }
+        if asked.is_empty() { Self::value_variants().to_vec() } else { asked.to_vec() }
     }
 
     fn suite(self) -> &'static str {
@@ -65,11 +61,7 @@ impl Kernel {
             .download(&format!("linux-binary-{release}"))
             .or_else(|_| apt.download(&format!("linux-image-{release}")))?;
         let unpacked = package.with_extension("unpacked");
-        sh::run(
-            Command::new("dpkg-deb")
-                .arg("-x")
-                .args([&package, &unpacked]),
-        )?;
+        sh::run(Command::new("dpkg-deb").arg("-x").args([&package, &unpacked]))?;
         let image = ["boot".into(), format!("usr/lib/modules/{release}")]
             .iter()
             .find_map(|folder| find_image(&unpacked.join(folder)))
@@ -95,7 +87,5 @@ impl fmt::Display for Kernel {
 fn find_image(folder: &Path) -> Option<PathBuf> {
     let is_image = |name: &OsStr| name.to_string_lossy().starts_with("vmlinuz");
     let mut entries = fs::read_dir(folder).ok()?.flatten();
-    entries
-        .find(|entry| is_image(&entry.file_name()))
-        .map(|entry| entry.path())
+    entries.find(|entry| is_image(&entry.file_name())).map(|entry| entry.path())
 }

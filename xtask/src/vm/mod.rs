@@ -80,20 +80,13 @@ fn guest(args: &Args) -> Result<Guest> {
         *program = path.to_string_lossy().into_owned();
         files.push(path);
     }
-    let files = files
-        .iter()
-        .map(|file| Ok((fs::canonicalize(file)?, std::path::absolute(file)?)));
+    let files = files.iter().map(|file| Ok((fs::canonicalize(file)?, std::path::absolute(file)?)));
     let env = args.env.iter().map(|pair| {
-        let (name, value) = pair
-            .split_once('=')
-            .with_context(|| format!("--env {pair}: no `=`"))?;
+        let (name, value) =
+            pair.split_once('=').with_context(|| format!("--env {pair}: no `=`"))?;
         Ok((name.to_owned(), value.to_owned()))
     });
-    Ok(Guest {
-        files: files.collect::<Result<_>>()?,
-        env: env.collect::<Result<_>>()?,
-        command,
-    })
+    Ok(Guest { files: files.collect::<Result<_>>()?, env: env.collect::<Result<_>>()?, command })
 }
 
 /// Does `work` for every kernel, two at a time, and hands each result to `done` as it comes.

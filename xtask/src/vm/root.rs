@@ -33,17 +33,10 @@ pub(super) fn copy(host: &Path, root: &Path, guest: &Path) -> Result<()> {
 
 /// The shared libraries of a program, the loader among them; none of a file that is no program.
 pub(super) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd")
-        .arg(program)
-        .output()
-        .context("cannot start ldd")?;
+    let output = Command::new("ldd").arg(program).output().context("cannot start ldd")?;
     let listing = String::from_utf8_lossy(&output.stdout);
     if let Some(missing) = listing.lines().find(|line| line.ends_with("not found")) {
-        bail!(
-            "{} needs a library that is not here: {}",
-            program.display(),
-            missing.trim()
-        );
+        bail!("{} needs a library that is not here: {}", program.display(), missing.trim());
     }
     Ok(library_paths(&listing))
 }
@@ -58,29 +51,18 @@ fn library_paths(listing: &str) -> Vec<PathBuf> {
 /// Builds the program that hands the exit code to QEMU.
 pub(super) fn compile_exit(to: &Path) -> Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/vm/exit.c");
-    sh::run(
-        Command::new("gcc")
-            .args(["-O2", "-static", "-o"])
-            .arg(to)
-            .arg(source),
-    )
+    sh::run(Command::new("gcc").args(["-O2", "-static", "-o"]).arg(to).arg(source))
 }
 
 /// Uncompressed: QEMU hands it over in one piece, and an emulated CPU inflates slowly.
 pub(super) fn archive(root: &Path, initrd: &Path) -> Result<()> {
     let output =
         File::create(initrd).with_context(|| format!("cannot write {}", initrd.display()))?;
-    let mut find = Command::new("find")
-        .arg(".")
-        .current_dir(root)
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut find =
+        Command::new("find").arg(".").current_dir(root).stdout(Stdio::piped()).spawn()?;
     let names = find.stdout.take().context("find has no output")?;
     let mut cpio = Command::new("cpio");
-    cpio.args(["-o", "-H", "newc", "--quiet"])
-        .current_dir(root)
-        .stdin(names)
-        .stdout(output);
+    cpio.args(["-o", "-H", "newc", "--quiet"]).current_dir(root).stdin(names).stdout(output);
     let packed = sh::run(&mut cpio);
     let listed = find.wait()?;
     packed?;
@@ -98,13 +80,7 @@ mod tests {
     #[test]
     fn libraries_are_read_from_ldd() {
         let listing = "\tlinux-vdso.so.1 (0x7f)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f)\n\t/lib64/ld.so (0x7f)\n";
-        assert_eq!(
-            library_paths(listing),
-            ["/lib/x/libc.so.6", "/lib64/ld.so"].map(PathBuf::from)
-        );
-        assert_eq!(
-            library_paths("\tnot a dynamic executable\n"),
-            Vec::<PathBuf>::new()
-        );
+        assert_eq!(library_paths(listing), ["/lib/x/libc.so.6", "/lib64/ld.so"].map(PathBuf::from));
+        assert_eq!(library_paths("\tnot a dynamic executable\n"), Vec::<PathBuf>::new());
     }
 }

@@ -72,11 +72,7 @@ impl Groups {
 
     /// Faults before the first reading belong to nobody, unless all of the process's life does.
     fn first_faults(&self, start_ticks: u64, reading: Faults) -> Faults {
-        if start_ticks > self.started_ticks {
-            Faults::default()
-        } else {
-            reading
-        }
+        if start_ticks > self.started_ticks { Faults::default() } else { reading }
     }
 
     /// The group of that name, or the one that stands for too many.
@@ -84,14 +80,9 @@ impl Groups {
         if self.groups.contains_key(name) {
             return Arc::clone(name);
         }
-        let name = if self.groups.len() < MOST_GROUPS {
-            Arc::clone(name)
-        } else {
-            Arc::from(OTHER)
-        };
-        self.groups
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Group::new(&self.measured));
+        let name =
+            if self.groups.len() < MOST_GROUPS { Arc::clone(name) } else { Arc::from(OTHER) };
+        self.groups.entry(Arc::clone(&name)).or_insert_with(|| Group::new(&self.measured));
         name
     }
 }

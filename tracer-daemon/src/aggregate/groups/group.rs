@@ -20,10 +20,7 @@ impl Group {
     pub(super) fn new(measured: &[Syscall]) -> Self {
         let none = measured.iter().map(|call| (*call, CallTotals::default()));
         Self {
-            totals: GroupTotals {
-                syscalls: none.collect(),
-                ..GroupTotals::default()
-            },
+            totals: GroupTotals { syscalls: none.collect(), ..GroupTotals::default() },
             ..Self::default()
         }
     }
@@ -64,10 +61,7 @@ impl Group {
     /// Faults since the last sample take as long as the samples on average. Without a sample they
     /// wait for the next one.
     pub(super) fn reckon_fault_time(&mut self) {
-        let FaultTime {
-            samples,
-            duration_ns,
-        } = std::mem::take(&mut self.sampled);
+        let FaultTime { samples, duration_ns } = std::mem::take(&mut self.sampled);
         if samples > 0 {
             let faults = std::mem::take(&mut self.untimed);
             let seconds = duration_ns as f64 / samples as f64 * faults as f64 / NS;

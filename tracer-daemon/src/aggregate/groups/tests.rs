@@ -36,11 +36,7 @@ impl World {
     }
 
     fn calls(&mut self, process: ProcessId, calls: u64) {
-        let key = SyscallKey {
-            process,
-            syscall: Syscall::Mmap as u32,
-            reserved: 0,
-        };
+        let key = SyscallKey { process, syscall: Syscall::Mmap as u32, reserved: 0 };
         let mut counter = SyscallCounter {
             calls,
             failures: 0,
@@ -154,10 +150,7 @@ fn a_process_that_takes_long_to_end_is_not_taken_for_a_new_one() {
     world.living.clear();
     assert_eq!(world.tick(), [YOUNG]);
     let group = world.of("a");
-    assert_eq!(
-        (group.minor_faults, group.exits, group.processes),
-        (12, 1, 0)
-    );
+    assert_eq!((group.minor_faults, group.exits, group.processes), (12, 1, 0));
 }
 
 #[test]
@@ -168,10 +161,7 @@ fn a_life_between_two_readings_is_named_by_its_end() {
     world.ends(OLD, 5000);
     world.tick();
     let group = world.of("ended");
-    assert_eq!(
-        (group.minor_faults, group.exits, world.mmaps("ended")),
-        (50, 2, 9)
-    );
+    assert_eq!((group.minor_faults, group.exits, world.mmaps("ended")), (50, 2, 9));
     assert_eq!(world.tick().len(), 2);
     assert_eq!(world.of("ended").exits, 2);
 }
@@ -235,20 +225,13 @@ fn where_the_kernel_knows_no_start_times_proc_tells_pids_apart() {
     let pid = ProcessId::new(8, 0);
     for (start_ticks, group, minor, calls) in [(1001, "a", 20, 5), (2000, "b", 3, 6)] {
         let faults = Faults { minor, major: 0 };
-        let living = Living {
-            start_ticks,
-            group: Arc::from(group),
-            faults,
-        };
+        let living = Living { start_ticks, group: Arc::from(group), faults };
         world.living.insert(pid, living);
         world.calls(pid, calls);
         world.tick();
     }
     assert_eq!((world.mmaps("a"), world.mmaps("b")), (5, 1));
-    assert_eq!(
-        (world.of("a").minor_faults, world.of("b").minor_faults),
-        (20, 3)
-    );
+    assert_eq!((world.of("a").minor_faults, world.of("b").minor_faults), (20, 3));
     assert_eq!((world.of("a").exits, world.of("b").processes), (1, 1));
 }
 
@@ -275,10 +258,7 @@ fn faults_take_as_long_as_the_samples_and_without_any_it_is_unknown() {
     world.lives(OLD, "b", 100);
     world.tick();
     assert_eq!(world.of("a").fault_seconds, None);
-    let sampled = FaultTime {
-        samples: 10,
-        duration_ns: 20_000,
-    };
+    let sampled = FaultTime { samples: 10, duration_ns: 20_000 };
     world.counters.fault_times.insert(YOUNG, sampled);
     world.lives(YOUNG, "a", 200);
     world.tick();
@@ -292,18 +272,10 @@ fn faults_take_as_long_as_the_samples_and_without_any_it_is_unknown() {
 fn failures_forks_and_execs_are_counted_by_growth() {
     let mut world = World::new();
     world.lives(YOUNG, "a", 1);
-    let failure = ErrnoKey {
-        process: YOUNG,
-        syscall: Syscall::Mmap as u32,
-        errno: 12,
-    };
+    let failure = ErrnoKey { process: YOUNG, syscall: Syscall::Mmap as u32, errno: 12 };
     for count in 1..=3 {
         world.counters.errnos.insert(failure, count);
-        let lifecycle = Lifecycle {
-            forks: 2 * count,
-            execs: count,
-            exits: 0,
-        };
+        let lifecycle = Lifecycle { forks: 2 * count, execs: count, exits: 0 };
         world.counters.lifecycles.insert(YOUNG, lifecycle);
         world.tick();
     }

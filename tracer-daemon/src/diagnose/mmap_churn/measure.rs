@@ -119,12 +119,7 @@ fn fault_time(snapshot: &Snapshot, mappings: &Mappings) -> Option<Estimate> {
     let total = snapshot.faults.seconds.and_then(non_negative)?;
     let share = mappings.short.fault_share.and_then(share)?;
     let samples = mappings.short.fault_samples;
-    Some(share_of_sampled_sum(
-        total,
-        snapshot.faults.samples,
-        share,
-        samples,
-    ))
+    Some(share_of_sampled_sum(total, snapshot.faults.samples, share, samples))
 }
 
 fn largest_churned_size(mappings: &Mappings) -> Option<u64> {
@@ -144,9 +139,7 @@ fn positive(seconds: f64) -> Option<f64> {
 }
 
 fn non_negative(seconds: f64) -> Option<f64> {
-    (0.0..=*PLAUSIBLE_SECONDS.end())
-        .contains(&seconds)
-        .then_some(seconds)
+    (0.0..=*PLAUSIBLE_SECONDS.end()).contains(&seconds).then_some(seconds)
 }
 
 fn share(value: f64) -> Option<f64> {

@@ -30,19 +30,9 @@ fn stack(caller: Frame) -> StackTotals {
 /// 2,000 cycles a second for ten seconds: 0.1 s in mmap, 0.4 s in munmap, 1.5 s in faults.
 fn churning() -> Snapshot {
     Snapshot {
-        target: TargetInfo {
-            threads: Some(4),
-            ..TargetInfo::default()
-        },
-        window: Window {
-            seconds: 10.0,
-            complete: true,
-        },
-        cpu: Cpu {
-            user_seconds: Some(2.0),
-            system_seconds: Some(3.0),
-            ..Cpu::default()
-        },
+        target: TargetInfo { threads: Some(4), ..TargetInfo::default() },
+        window: Window { seconds: 10.0, complete: true },
+        cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(3.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(125_000),
             major: Some(0),
@@ -52,15 +42,8 @@ fn churning() -> Snapshot {
         mappings: Some(Mappings {
             cycles: 20_100,
             short_lived: 20_000,
-            lifetime_seconds: Some(Quantiles {
-                p50: 80e-6,
-                p90: 1e-4,
-                p99: 2e-4,
-            }),
-            sizes: vec![SizeCycles {
-                bytes: MAPPING,
-                cycles: 20_100,
-            }],
+            lifetime_seconds: Some(Quantiles { p50: 80e-6, p90: 1e-4, p99: 2e-4 }),
+            sizes: vec![SizeCycles { bytes: MAPPING, cycles: 20_100 }],
             short: ShortLived {
                 at_once: 0,
                 birth_seconds: 0.1,
@@ -93,10 +76,7 @@ fn near(a: f64, b: f64) -> bool {
 #[test]
 fn a_churning_server_is_found_with_its_cost() {
     let found = finding(|_, _| ());
-    assert_eq!(
-        (found.id.as_str(), found.severity),
-        ("mmap-churn", Severity::High)
-    );
+    assert_eq!((found.id.as_str(), found.severity), ("mmap-churn", Severity::High));
     assert!(near(found.cost.cpu_seconds_per_second, 0.2));
     assert!(near(found.cost.share_of_target.expect("known"), 0.4));
     let saving = found.predicted_saving.expect("gain");
@@ -125,18 +105,9 @@ fn the_pattern_needs_rate_number_and_mappings() {
     assert_eq!(changed(|_, mappings| mappings.short_lived = 999), None);
     // All of them lived at once: none could have been used again.
     assert_eq!(changed(|_, mappings| mappings.short.at_once = 20_000), None);
-    assert_eq!(
-        changed(|s, m| (s.window.seconds, m.short_lived) = (0.1, 49)),
-        None
-    );
+    assert_eq!(changed(|s, m| (s.window.seconds, m.short_lived) = (0.1, 49)), None);
     assert!(changed(|s, m| (s.window.seconds, m.short_lived) = (0.1, 50)).is_some());
-    assert_eq!(
-        mmap_churn(&Snapshot {
-            mappings: None,
-            ..churning()
-        }),
-        None
-    );
+    assert_eq!(mmap_churn(&Snapshot { mappings: None, ..churning() }), None);
     assert_eq!(mmap_churn(&Snapshot::default()), None);
 }
 
@@ -153,10 +124,7 @@ fn severity_follows_the_share_and_small_costs_are_no_gain() {
     ] {
         let found = finding(|snapshot, _| snapshot.cpu.system_seconds = Some(system));
         assert_eq!(found.severity, severity, "{system}");
-        assert_eq!(
-            found.predicted_saving.is_none(),
-            severity == Severity::NoGain
-        );
+        assert_eq!(found.predicted_saving.is_none(), severity == Severity::NoGain);
     }
 }
 
@@ -168,11 +136,7 @@ fn half_a_percent_of_a_cpu_is_no_gain_whatever_the_share() {
         (snapshot.cpu.user_seconds, snapshot.cpu.system_seconds) = (Some(0.05), Some(0.05));
     });
     assert_eq!(found.severity, Severity::NoGain);
-    assert!(
-        found.summary.starts_with("no gain: 2,000 short-lived"),
-        "{}",
-        found.summary
-    );
+    assert!(found.summary.starts_with("no gain: 2,000 short-lived"), "{}", found.summary);
     assert!(found.summary.contains("39 %"), "{}", found.summary);
     assert!(found.remedy.is_empty());
 }
@@ -185,12 +149,7 @@ fn unknown_fault_time_makes_a_lower_bound() {
     ] {
         assert!(near(found.cost.cpu_seconds_per_second, 0.05));
         assert!(found.summary.contains("at least 10 %"), "{}", found.summary);
-        assert!(
-            found
-                .evidence
-                .iter()
-                .any(|line| line.contains("lower bound"))
-        );
+        assert!(found.evidence.iter().any(|line| line.contains("lower bound")));
         assert!(found.confidence < 0.6);
         let saving = found.predicted_saving.expect("gain");
         assert!(near(saving.high, 0.3), "all of the system time: {saving:?}");
@@ -208,16 +167,10 @@ fn the_caller_decides_the_remedy() {
     // 2 × 2052 KiB × 4 threads = 16,416 KiB, rounded up.
     let tunables = "GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17825792 ";
     assert!(glibc.contains(tunables), "{glibc}");
-    assert!(
-        glibc.starts_with("reuse the buffer in handle_request (server+0x1234)"),
-        "{glibc}"
-    );
+    assert!(glibc.starts_with("reuse the buffer in handle_request (server+0x1234)"), "{glibc}");
     assert!(glibc.contains("worse than none") && glibc.contains("removing that setting"));
     let (direct, _) = remedies(Some(frame("render", "/opt/server")));
-    assert!(
-        direct.contains("a pool of 4 mappings of 2052 KiB"),
-        "{direct}"
-    );
+    assert!(direct.contains("a pool of 4 mappings of 2052 KiB"), "{direct}");
     assert!(direct.contains("MADV_FREE") && !direct.contains("mmap_max"));
     let (musl, _) = remedies(Some(frame("malloc", "/lib/ld-musl-x86_64.so.1")));
     assert!(musl.contains("another allocator") && !musl.contains("mmap_max"));
@@ -229,31 +182,14 @@ fn the_caller_decides_the_remedy() {
 #[test]
 fn blocks_over_32_mib_are_never_kept_by_glibc() {
     let found = finding(|_, mappings| mappings.sizes[0].bytes = 40 << 20);
-    assert!(
-        found
-            .remedy
-            .iter()
-            .any(|line| line.contains("never keeps blocks over 32 MiB"))
-    );
+    assert!(found.remedy.iter().any(|line| line.contains("never keeps blocks over 32 MiB")));
     let found = finding(|_, mappings| mappings.sizes[0].bytes = (32 << 20) + 4096);
-    assert!(
-        found
-            .remedy
-            .iter()
-            .any(|line| line.contains("removing that setting"))
-    );
+    assert!(found.remedy.iter().any(|line| line.contains("removing that setting")));
 }
 
 #[test]
 fn hostile_numbers_yield_numbers() {
-    let hostile = [
-        0.0,
-        -1.0,
-        f64::NAN,
-        f64::INFINITY,
-        f64::MAX,
-        f64::MIN_POSITIVE,
-    ];
+    let hostile = [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE];
     for value in hostile {
         for seconds in hostile {
             let found = changed(|snapshot, mappings| {
@@ -269,10 +205,7 @@ fn hostile_numbers_yield_numbers() {
             });
             let Some(found) = found else { continue };
             let text = format!("{found:?}");
-            assert!(
-                !text.contains("NaN") && !text.contains("inf"),
-                "{seconds} {value}: {text}"
-            );
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{seconds} {value}: {text}");
         }
     }
 }
@@ -285,8 +218,5 @@ fn many_call_sites_lower_the_confidence() {
     });
     assert!(near(found.confidence, 0.95 * 0.8));
     let evidence = found.evidence.join("\n");
-    assert!(
-        evidence.contains("33 % of the sampled mmap calls"),
-        "{evidence}"
-    );
+    assert!(evidence.contains("33 % of the sampled mmap calls"), "{evidence}");
 }

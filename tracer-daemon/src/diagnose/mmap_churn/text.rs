@@ -11,17 +11,10 @@ const SIZES_SHOWN: usize = 3;
 pub(super) fn summary(churn: &Churn, gain: bool) -> String {
     let rate = number(churn.cycles_per_second);
     let what = match churn.dominant_size {
-        Some(size) => format!(
-            "{rate} short-lived mappings a second, mostly {}",
-            bytes(size)
-        ),
+        Some(size) => format!("{rate} short-lived mappings a second, mostly {}", bytes(size)),
         None => format!("{rate} short-lived mappings a second"),
     };
-    let at_least = if churn.faults.is_none() {
-        "at least "
-    } else {
-        ""
-    };
+    let at_least = if churn.faults.is_none() { "at least " } else { "" };
     let cost = match churn.share_of_target() {
         Some(share) => format!("{at_least}{} of the target's CPU time", percent(share)),
         None => format!("{at_least}{} of one CPU", percent(churn.cost_per_second())),
@@ -48,10 +41,7 @@ pub(super) fn evidence(
     )];
     lines.extend(mappings.and_then(sizes));
     if let Some(lifetime) = mappings.and_then(|mappings| mappings.lifetime_seconds) {
-        lines.push(format!(
-            "half of them lived for less than {}",
-            seconds(lifetime.p50)
-        ));
+        lines.push(format!("half of them lived for less than {}", seconds(lifetime.p50)));
     }
     if let Some(faults) = churn.fault_count {
         let per_cycle = number(faults / churn.cycles as f64);
@@ -60,9 +50,7 @@ pub(super) fn evidence(
     lines.push(time_per_cycle(churn));
     if let Some(share) = stack_share {
         let share = percent(share);
-        lines.push(format!(
-            "{share} of the sampled mmap calls have the stack of the cause"
-        ));
+        lines.push(format!("{share} of the sampled mmap calls have the stack of the cause"));
     }
     if churn.exceeds_target() {
         lines.push(
@@ -81,13 +69,7 @@ fn sizes(mappings: &Mappings) -> Option<String> {
         .sizes
         .iter()
         .take(SIZES_SHOWN)
-        .map(|size| {
-            format!(
-                "{} ({})",
-                bytes(size.bytes),
-                percent(size.cycles as f64 / all)
-            )
-        })
+        .map(|size| format!("{} ({})", bytes(size.bytes), percent(size.cycles as f64 / all)))
         .collect();
     (!shares.is_empty()).then(|| format!("sizes: {}", shares.join(", ")))
 }

@@ -12,15 +12,12 @@ pub(super) fn runs(ebpf: &Ebpf, root: &ProcRoot) -> BTreeMap<String, ProgramRuns
     if !fs::read_to_string(switch).is_ok_and(|text| text.trim() == "1") {
         return BTreeMap::new();
     }
-    let loaded = ebpf
-        .programs()
-        .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?)));
+    let loaded =
+        ebpf.programs().filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?)));
     loaded
         .map(|(name, info)| {
-            let runs = ProgramRuns {
-                runs: info.run_count(),
-                seconds: info.run_time().as_secs_f64(),
-            };
+            let runs =
+                ProgramRuns { runs: info.run_count(), seconds: info.run_time().as_secs_f64() };
             (name, runs)
         })
         .collect()

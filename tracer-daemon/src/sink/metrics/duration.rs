@@ -21,10 +21,7 @@ fn of_all_groups(
     machine: &MachineSnapshot,
     syscall: Syscall,
 ) -> Option<([u64; DURATION_BUCKETS], u64)> {
-    let groups = machine
-        .groups
-        .values()
-        .filter_map(|group| group.syscalls.get(&syscall));
+    let groups = machine.groups.values().filter_map(|group| group.syscalls.get(&syscall));
     groups.fold(None, |sum, totals| {
         let (mut durations, nanoseconds) = sum.unwrap_or(([0; DURATION_BUCKETS], 0_u64));
         for (sum, calls) in durations.iter_mut().zip(totals.durations) {

@@ -28,15 +28,8 @@ fn families(machine: &MachineSnapshot) -> Vec<MetricFamily> {
         family.set_name(row.name.to_owned());
         family.set_help(row.help.to_owned());
         family.set_field_type(row.kind);
-        family.set_metric(
-            samples
-                .into_iter()
-                .map(|sample| sample.into_metric(row.kind))
-                .collect(),
-        );
+        family.set_metric(samples.into_iter().map(|sample| sample.into_metric(row.kind)).collect());
         family
     });
-    families
-        .filter(|family| !family.get_metric().is_empty())
-        .collect()
+    families.filter(|family| !family.get_metric().is_empty()).collect()
 }

@@ -31,10 +31,7 @@ impl Sample {
     }
 
     pub(super) const fn of(value: Value) -> Self {
-        Self {
-            labels: Vec::new(),
-            value,
-        }
+        Self { labels: Vec::new(), value }
     }
 
     pub(super) fn label(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
@@ -55,14 +52,7 @@ impl Sample {
                 gauge.set_value(value);
                 metric.set_gauge(gauge);
             }
-            (
-                Value::Histogram {
-                    cumulative,
-                    count,
-                    sum,
-                },
-                _,
-            ) => {
+            (Value::Histogram { cumulative, count, sum }, _) => {
                 let mut histogram = Histogram::default();
                 histogram.set_bucket(cumulative.into_iter().map(bucket).collect());
                 histogram.set_sample_count(count);
@@ -98,13 +88,12 @@ fn bounded(value: &str) -> String {
     }
     let hash = format!("~{:016x}", fnv1a(value.as_bytes()));
     let kept = value.chars().take(LONGEST_LABEL - hash.len());
-    let safe = kept.map(|character| {
-        if is_harmless(character) {
-            character
-        } else {
-            char::REPLACEMENT_CHARACTER
-        }
-    });
+    let safe =
+        kept.map(
+            |character| {
+                if is_harmless(character) { character } else { char::REPLACEMENT_CHARACTER }
+            },
+        );
     safe.chain(hash.chars()).collect()
 }
 

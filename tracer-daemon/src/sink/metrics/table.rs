@@ -37,12 +37,7 @@ const fn row(
     kind: MetricType,
     samples: fn(&MachineSnapshot) -> Vec<Sample>,
 ) -> Row {
-    Row {
-        name,
-        help,
-        kind,
-        samples,
-    }
+    Row { name, help, kind, samples }
 }
 
 /// Every metric there is.
@@ -90,25 +85,19 @@ fn calls(machine: &MachineSnapshot) -> impl Iterator<Item = (&String, Syscall, &
 fn by_call(machine: &MachineSnapshot, value: fn(&CallTotals) -> f64) -> Vec<Sample> {
     calls(machine)
         .map(|(group, syscall, totals)| {
-            Sample::new(value(totals))
-                .label("group", group)
-                .label("syscall", syscall.name())
+            Sample::new(value(totals)).label("group", group).label("syscall", syscall.name())
         })
         .collect()
 }
 
 fn by_group(machine: &MachineSnapshot, value: fn(&GroupTotals) -> u64) -> Vec<Sample> {
     let groups = machine.groups.iter();
-    groups
-        .map(|(name, group)| Sample::count(value(group)).label("group", name))
-        .collect()
+    groups.map(|(name, group)| Sample::count(value(group)).label("group", name)).collect()
 }
 
 fn by_program(machine: &MachineSnapshot, value: fn(&ProgramRuns) -> f64) -> Vec<Sample> {
     let programs = machine.programs.iter();
-    programs
-        .map(|(name, program)| Sample::new(value(program)).label("program", name))
-        .collect()
+    programs.map(|(name, program)| Sample::new(value(program)).label("program", name)).collect()
 }
 
 fn failures(machine: &MachineSnapshot) -> Vec<Sample> {
@@ -125,11 +114,8 @@ fn failures(machine: &MachineSnapshot) -> Vec<Sample> {
 
 fn faults(machine: &MachineSnapshot) -> Vec<Sample> {
     let both = machine.groups.iter().flat_map(|(name, group)| {
-        [("minor", group.minor_faults), ("major", group.major_faults)].map(|(kind, faults)| {
-            Sample::count(faults)
-                .label("group", name)
-                .label("kind", kind)
-        })
+        [("minor", group.minor_faults), ("major", group.major_faults)]
+            .map(|(kind, faults)| Sample::count(faults).label("group", name).label("kind", kind))
     });
     both.collect()
 }
@@ -164,9 +150,5 @@ fn probes(machine: &MachineSnapshot) -> Vec<Sample> {
 }
 
 fn build_info(machine: &MachineSnapshot) -> Vec<Sample> {
-    vec![
-        Sample::new(1.0)
-            .label("version", &machine.version)
-            .label("kernel", &machine.kernel),
-    ]
+    vec![Sample::new(1.0).label("version", &machine.version).label("kernel", &machine.kernel)]
 }

@@ -28,10 +28,7 @@ fn machine(names: &[&str]) -> MachineSnapshot {
     MachineSnapshot {
         version: "0.1.0".to_owned(),
         kernel: "6.12".to_owned(),
-        groups: names
-            .iter()
-            .map(|name| ((*name).to_owned(), group()))
-            .collect(),
+        groups: names.iter().map(|name| ((*name).to_owned(), group())).collect(),
         lost: BTreeMap::from([(Loss::FaultRecords, 5)]),
         probes: vec![ProbeStatus {
             signal: "faults".to_owned(),
@@ -49,10 +46,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         let (series, value) = line.rsplit_once(' ').expect(line);
         let name = series.split('{').next().expect(line);
         assert!(name.starts_with("alloctrace_"), "{line}");
-        assert!(
-            name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-            "{line}"
-        );
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
         assert!(series == name || series.ends_with("\"}"), "{line}");
         let old = samples.insert(series.to_owned(), value.parse().expect(line));
         assert!(old.is_none(), "twice: {line}");
@@ -64,49 +58,21 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
 fn counters_are_what_was_counted() {
     let samples = parse(&render(&machine(&["web"])).expect("rendered"));
     for (series, value) in [
-        (
-            "alloctrace_syscalls_total{group=\"web\",syscall=\"mmap\"}",
-            7.0,
-        ),
-        (
-            "alloctrace_syscall_bytes_total{group=\"web\",syscall=\"mmap\"}",
-            4096.0,
-        ),
-        (
-            "alloctrace_syscall_seconds_total{group=\"web\",syscall=\"mmap\"}",
-            2.5,
-        ),
-        (
-            "alloctrace_syscall_failures_total{group=\"web\",syscall=\"mmap\",errno=\"ENOMEM\"}",
-            2.0,
-        ),
-        (
-            "alloctrace_page_faults_total{group=\"web\",kind=\"minor\"}",
-            12.0,
-        ),
-        (
-            "alloctrace_page_faults_total{group=\"web\",kind=\"major\"}",
-            0.0,
-        ),
+        ("alloctrace_syscalls_total{group=\"web\",syscall=\"mmap\"}", 7.0),
+        ("alloctrace_syscall_bytes_total{group=\"web\",syscall=\"mmap\"}", 4096.0),
+        ("alloctrace_syscall_seconds_total{group=\"web\",syscall=\"mmap\"}", 2.5),
+        ("alloctrace_syscall_failures_total{group=\"web\",syscall=\"mmap\",errno=\"ENOMEM\"}", 2.0),
+        ("alloctrace_page_faults_total{group=\"web\",kind=\"minor\"}", 12.0),
+        ("alloctrace_page_faults_total{group=\"web\",kind=\"major\"}", 0.0),
         ("alloctrace_forks_total{group=\"web\"}", 3.0),
         ("alloctrace_processes{group=\"web\"}", 2.0),
         ("alloctrace_lost_total{cause=\"fault_records\"}", 5.0),
         ("alloctrace_lost_total{cause=\"missed_return\"}", 0.0),
-        (
-            "alloctrace_probe_attached{signal=\"faults\",backend=\"none\"}",
-            0.0,
-        ),
+        ("alloctrace_probe_attached{signal=\"faults\",backend=\"none\"}", 0.0),
         ("alloctrace_self_resident_memory_bytes", 0.0),
-        (
-            "alloctrace_build_info{version=\"0.1.0\",kernel=\"6.12\"}",
-            1.0,
-        ),
+        ("alloctrace_build_info{version=\"0.1.0\",kernel=\"6.12\"}", 1.0),
     ] {
-        assert_eq!(
-            samples.get(series),
-            Some(&value),
-            "{series} in {samples:#?}"
-        );
+        assert_eq!(samples.get(series), Some(&value), "{series} in {samples:#?}");
     }
     let unknown = |series: &&String| series.contains("page_fault_seconds");
     assert_eq!(samples.keys().find(unknown), None, "unknown is not 0");
@@ -122,11 +88,7 @@ fn histograms_add_up() {
     };
     assert_eq!(bucket("0.000001024"), Some(8.0));
     assert_eq!(bucket("0.000004096"), Some(12.0));
-    assert_eq!(
-        bucket("1.073741824"),
-        Some(12.0),
-        "the open bucket is in none"
-    );
+    assert_eq!(bucket("1.073741824"), Some(12.0), "the open bucket is in none");
     assert_eq!(bucket("+Inf"), Some(14.0));
     let count = "alloctrace_syscall_duration_seconds_count{syscall=\"mmap\"}";
     assert_eq!(samples.get(count), Some(&14.0));
@@ -147,9 +109,7 @@ fn hostile_names_stay_in_their_place() {
     assert!(samples.contains_key(&forks("a\\nb\\\"c\\\\d")), "{text}");
     assert!(samples.contains_key(&forks(&longest)));
     assert!(!text.contains('\x1b'));
-    let all = samples
-        .keys()
-        .filter(|series| series.starts_with("alloctrace_forks_total"));
+    let all = samples.keys().filter(|series| series.starts_with("alloctrace_forks_total"));
     assert_eq!(all.count(), names.len(), "all are told apart");
     for line in text.lines().filter(|line| line.contains("forks_total{")) {
         assert!(line.chars().count() < 2 * sample::LONGEST_LABEL, "{line}");
@@ -162,11 +122,7 @@ fn names_follow_the_conventions() {
     for row in table::METRICS {
         let is_counter = row.kind == prometheus::proto::MetricType::COUNTER;
         assert_eq!(row.name.ends_with("_total"), is_counter, "{}", row.name);
-        assert!(
-            row.help.ends_with('.') && names.insert(row.name),
-            "{}",
-            row.name
-        );
+        assert!(row.help.ends_with('.') && names.insert(row.name), "{}", row.name);
     }
 }
 

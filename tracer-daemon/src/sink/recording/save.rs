@@ -59,10 +59,7 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let unfinished = path.with_file_name(name);
     // A leftover of a process that had the same id.
     let _ = fs::remove_file(&unfinished);
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&unfinished)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(&unfinished)?;
     Ok((unfinished, file))
 }
 

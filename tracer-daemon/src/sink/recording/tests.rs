@@ -26,15 +26,9 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     ("/tracer", "version kernel probes"),
     ("/tracer/probes/0", "signal backend status reason"),
-    (
-        "/target",
-        "pid start_time comm exe cmdline threads allocator",
-    ),
+    ("/target", "pid start_time comm exe cmdline threads allocator"),
     ("/window", "seconds complete"),
-    (
-        "/cpu",
-        "user_seconds system_seconds voluntary_switches involuntary_switches",
-    ),
+    ("/cpu", "user_seconds system_seconds voluntary_switches involuntary_switches"),
     ("/syscalls/mmap", "calls failures bytes seconds"),
     ("/faults", "minor major seconds"),
     ("/mappings", "cycles short_lived lifetime_seconds sizes"),
@@ -43,10 +37,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/cpu_samples/0", "where share"),
     ("/stacks/0", "kind frames count bytes seconds"),
     ("/stacks/0/frames/0", "symbol module offset file line"),
-    (
-        "/findings/0",
-        "id severity summary evidence cause cost remedy predicted_saving confidence",
-    ),
+    ("/findings/0", "id severity summary evidence cause cost remedy predicted_saving confidence"),
     ("/overhead", "seconds share_of_target"),
 ];
 
@@ -87,11 +78,7 @@ fn a_link_stays_a_link() {
     std::fs::write(&file, "older").expect("written");
     std::os::unix::fs::symlink(&file, &link).expect("linked");
     fixtures::healthy().save(&link).expect("saved");
-    assert!(
-        std::fs::symlink_metadata(&link)
-            .expect("there")
-            .is_symlink()
-    );
+    assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
     assert!(Recording::load(&file).is_ok());
 }
 
@@ -105,10 +92,7 @@ fn a_failure_leaves_the_old_file_and_nothing_else() {
         Err(std::io::Error::from_raw_os_error(libc::ENOSPC))
     });
     let error = RecordingError::write(&path, &full.expect_err("full")).to_string();
-    assert!(
-        error.contains("No space left on device; make room"),
-        "{error}"
-    );
+    assert!(error.contains("No space left on device; make room"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).expect("there"), "older");
     assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
 }
@@ -117,17 +101,11 @@ fn a_failure_leaves_the_old_file_and_nothing_else() {
 fn a_full_device_and_a_missing_folder_are_one_line_each() {
     for (path, words) in [
         ("/dev/full", "No space left on device; make room"),
-        (
-            "/nowhere/run.json",
-            "No such file or directory; make the directory",
-        ),
+        ("/nowhere/run.json", "No such file or directory; make the directory"),
         ("/", "is a directory; give the name of a file"),
         ("/no\nwhere/x", "/no\\nwhere/x"),
     ] {
-        let error = fixtures::healthy()
-            .save(Path::new(path))
-            .expect_err(path)
-            .to_string();
+        let error = fixtures::healthy().save(Path::new(path)).expect_err(path).to_string();
         assert!(error.contains(words), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
@@ -143,9 +121,7 @@ fn a_pipe_is_written_directly() {
         let path = path.clone();
         std::thread::spawn(move || Recording::load(&path))
     };
-    fixtures::healthy()
-        .save(&path)
-        .expect("the reader takes it");
+    fixtures::healthy().save(&path).expect("the reader takes it");
     assert!(reader.join().expect("joined").is_ok());
     assert!(!path.is_file(), "it is still a pipe");
 }
@@ -158,18 +134,10 @@ fn what_is_no_recording_is_refused_in_one_line() {
         ("hello", "it is not JSON"),
         ("[]", "no `schema`"),
         ("{\"schema\": \"1\"}", "no `schema`"),
-        (
-            "{\"schema\": 2}",
-            "its schema is 2, and this alloctrace knows up to 1; use a newer",
-        ),
-        (
-            "{\"schema\": 1, \"window\": 3}",
-            "no recording of alloctrace",
-        ),
+        ("{\"schema\": 2}", "its schema is 2, and this alloctrace knows up to 1; use a newer"),
+        ("{\"schema\": 1, \"window\": 3}", "no recording of alloctrace"),
     ] {
-        let error = Recording::read_from(text.as_bytes(), "run.json")
-            .expect_err(text)
-            .to_string();
+        let error = Recording::read_from(text.as_bytes(), "run.json").expect_err(text).to_string();
         assert!(error.contains(words), "{text}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }

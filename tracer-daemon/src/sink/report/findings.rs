@@ -15,11 +15,7 @@ pub(super) fn write(page: &mut Page, finding: &Finding, snapshot: &Snapshot) {
         Severity::Medium => "medium",
         Severity::High => "high",
     };
-    let title = format!(
-        "{} ({severity}, confidence {})",
-        finding.id,
-        percent(finding.confidence)
-    );
+    let title = format!("{} ({severity}, confidence {})", finding.id, percent(finding.confidence));
     page.line(tone(finding), &title);
     list(page, "evidence", &finding.evidence);
     labelled(page, "cause", &finding.cause.text);
@@ -48,10 +44,9 @@ fn list(page: &mut Page, label: &str, items: &[String]) {
 fn cost(cost: &Cost) -> String {
     let per_second = seconds(cost.cpu_seconds_per_second);
     match cost.share_of_target {
-        Some(share) => format!(
-            "{per_second} of CPU time each second, {} of the target's",
-            percent(share)
-        ),
+        Some(share) => {
+            format!("{per_second} of CPU time each second, {} of the target's", percent(share))
+        }
         None => format!("{per_second} of CPU time each second (the target's total is unknown)"),
     }
 }

@@ -31,12 +31,7 @@ fn probe(signal: &str) -> ProbeStatus {
 }
 
 fn calls(calls: u64, bytes: u64, seconds: f64) -> SyscallTotals {
-    let mut totals = SyscallTotals {
-        calls,
-        bytes,
-        seconds,
-        ..SyscallTotals::default()
-    };
+    let mut totals = SyscallTotals { calls, bytes, seconds, ..SyscallTotals::default() };
     totals.durations[13] = calls - calls / 20;
     totals.durations[16] = calls / 20;
     totals
@@ -58,20 +53,14 @@ fn server() -> Snapshot {
             threads: Some(4),
             allocator: Some("glibc 2.41".to_owned()),
         },
-        window: Window {
-            seconds: 10.0,
-            complete: true,
-        },
+        window: Window { seconds: 10.0, complete: true },
         cpu: Cpu {
             user_seconds: Some(2.0),
             system_seconds: Some(4.0),
             voluntary_switches: Some(812),
             involuntary_switches: Some(40),
         },
-        overhead: Some(Overhead {
-            seconds: 0.03,
-            share_of_target: Some(0.005),
-        }),
+        overhead: Some(Overhead { seconds: 0.03, share_of_target: Some(0.005) }),
         ..Snapshot::default()
     }
 }
@@ -81,12 +70,7 @@ pub(crate) fn churning() -> Recording {
     let mapping = (2 << 20) + 4096;
     let mut failing = calls(20_120, 20_100 * mapping, 0.12);
     (failing.failures, failing.errnos) = (20, BTreeMap::from([(12, 18), (133, 2)]));
-    let cpu_samples = [
-        ("fault", 0.41),
-        ("user", 0.33),
-        ("munmap", 0.2),
-        ("mmap", 0.06),
-    ];
+    let cpu_samples = [("fault", 0.41), ("user", 0.33), ("munmap", 0.2), ("mmap", 0.06)];
     recording(Snapshot {
         syscalls: BTreeMap::from([
             ("mmap".to_owned(), failing),
@@ -102,20 +86,10 @@ pub(crate) fn churning() -> Recording {
         mappings: Some(Mappings {
             cycles: 20_050,
             short_lived: 20_000,
-            lifetime_seconds: Some(Quantiles {
-                p50: 84e-6,
-                p90: 130e-6,
-                p99: 260e-6,
-            }),
+            lifetime_seconds: Some(Quantiles { p50: 84e-6, p90: 130e-6, p99: 260e-6 }),
             sizes: vec![
-                SizeCycles {
-                    bytes: mapping,
-                    cycles: 20_000,
-                },
-                SizeCycles {
-                    bytes: 528_384,
-                    cycles: 50,
-                },
+                SizeCycles { bytes: mapping, cycles: 20_000 },
+                SizeCycles { bytes: 528_384, cycles: 50 },
             ],
             short: ShortLived {
                 at_once: 4,
@@ -126,10 +100,7 @@ pub(crate) fn churning() -> Recording {
             },
         }),
         cpu_samples: cpu_samples
-            .map(|(place, share)| CpuShare {
-                place: place.to_owned(),
-                share,
-            })
+            .map(|(place, share)| CpuShare { place: place.to_owned(), share })
             .to_vec(),
         stacks: vec![StackTotals {
             kind: "mmap".to_owned(),
@@ -152,12 +123,7 @@ pub(crate) fn churning() -> Recording {
 pub(crate) fn healthy() -> Recording {
     recording(Snapshot {
         syscalls: BTreeMap::from([("mmap".to_owned(), calls(40, 1 << 24, 0.002))]),
-        faults: FaultTotals {
-            minor: Some(300),
-            major: Some(2),
-            seconds: None,
-            samples: 0,
-        },
+        faults: FaultTotals { minor: Some(300), major: Some(2), seconds: None, samples: 0 },
         mappings: Some(Mappings::default()),
         ..server()
     })

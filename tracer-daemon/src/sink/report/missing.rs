@@ -26,10 +26,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         }
     };
     let tracer = &snapshot.tracer;
-    let by = format!(
-        "{cost} (alloctrace {} on Linux {})",
-        tracer.version, tracer.kernel
-    );
+    let by = format!("{cost} (alloctrace {} on Linux {})", tracer.version, tracer.kernel);
     page.prose(Tone::Plain, "  ", &by);
 }
 

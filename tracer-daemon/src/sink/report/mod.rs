@@ -28,10 +28,7 @@ pub struct Style {
 impl Default for Style {
     /// What fits everywhere.
     fn default() -> Self {
-        Self {
-            colour: false,
-            width: 80,
-        }
+        Self { colour: false, width: 80 }
     }
 }
 

@@ -36,11 +36,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(style: Style) -> Self {
-        Self {
-            text: String::new(),
-            style,
-            width: style.width.max(NARROWEST),
-        }
+        Self { text: String::new(), style, width: style.width.max(NARROWEST) }
     }
 
     pub(super) fn into_text(self) -> String {
@@ -116,8 +112,7 @@ impl Page {
     fn put(&mut self, tone: Tone, line: &str) {
         let line = line.trim_end();
         if self.style.colour && tone != Tone::Plain {
-            self.text
-                .push_str(&format!("\x1b[{}m{line}\x1b[0m", tone.code()));
+            self.text.push_str(&format!("\x1b[{}m{line}\x1b[0m", tone.code()));
         } else {
             self.text.push_str(line);
         }

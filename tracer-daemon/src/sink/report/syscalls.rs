@@ -12,28 +12,19 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         page.prose(Tone::Plain, "  ", "none was counted");
         return;
     }
-    let timed = snapshot
-        .syscalls
-        .values()
-        .any(|totals| totals.durations.iter().any(|calls| *calls > 0));
+    let timed =
+        snapshot.syscalls.values().any(|totals| totals.durations.iter().any(|calls| *calls > 0));
     let mut header = row(["", "calls", "per s", "failed", "bytes", "time"].map(str::to_owned));
     if timed {
         header.push_str(&format!(" {:>9} {:>9}", "p50 <", "p99 <"));
     }
     page.line(Tone::Dim, &header);
     for (name, totals) in &snapshot.syscalls {
-        page.line(
-            Tone::Plain,
-            &call(name, totals, snapshot.window.seconds, timed),
-        );
+        page.line(Tone::Plain, &call(name, totals, snapshot.window.seconds, timed));
     }
     for (name, totals) in &snapshot.syscalls {
         if totals.failures > 0 && !totals.errnos.is_empty() {
-            page.prose(
-                Tone::Warning,
-                &format!("  {name} failed: "),
-                &reasons(totals),
-            );
+            page.prose(Tone::Warning, &format!("  {name} failed: "), &reasons(totals));
         }
     }
 }
@@ -63,9 +54,8 @@ fn row([name, calls, rate, failed, bytes, time]: [String; 6]) -> String {
 fn reasons(totals: &SyscallTotals) -> String {
     let mut errnos: Vec<_> = totals.errnos.iter().collect();
     errnos.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
-    let reasons = errnos
-        .iter()
-        .map(|(errno, calls)| format!("{} {}", count(**calls), errno::name(**errno)));
+    let reasons =
+        errnos.iter().map(|(errno, calls)| format!("{} {}", count(**calls), errno::name(**errno)));
     reasons.collect::<Vec<_>>().join(", ")
 }
 
@@ -80,11 +70,7 @@ fn quantile(durations: &[u64; DURATION_BUCKETS], share: f64) -> Option<String> {
             let is_open = bucket == DURATION_BUCKETS - 1;
             let limit = if is_open { bucket - 1 } else { bucket };
             let text = seconds((1_u64 << limit) as f64 * 1e-9);
-            return Some(if is_open {
-                format!("over {text}")
-            } else {
-                text
-            });
+            return Some(if is_open { format!("over {text}") } else { text });
         }
     }
     None

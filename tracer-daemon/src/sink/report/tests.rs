@@ -17,24 +17,13 @@ fn has(text: &str, phrases: &[&str]) {
 
 #[test]
 fn every_line_fits_and_nothing_reaches_the_terminal() {
-    for recording in [
-        churning(),
-        healthy(),
-        lossy(),
-        Recording::new(Snapshot::default(), vec![]),
-    ] {
+    for recording in [churning(), healthy(), lossy(), Recording::new(Snapshot::default(), vec![])] {
         for width in [0, 40, 80, 120] {
-            let style = Style {
-                colour: false,
-                width,
-            };
+            let style = Style { colour: false, width };
             for line in text(&recording, style).lines() {
                 assert!(columns(line) <= width.max(40), "{width}: {line}");
                 assert!(!line.chars().any(char::is_control), "{line:?}");
-                assert!(
-                    !line.contains('\u{202e}') && !line.contains("NaN"),
-                    "{line:?}"
-                );
+                assert!(!line.contains('\u{202e}') && !line.contains("NaN"), "{line:?}");
             }
         }
     }
@@ -44,10 +33,7 @@ fn every_line_fits_and_nothing_reaches_the_terminal() {
 fn a_churning_server_is_explained_from_the_top() {
     let text = plain(&churning());
     let first = text.lines().next().unwrap_or_default();
-    assert!(
-        first.starts_with("mmap-churn: 2,000 short-lived mappings a second"),
-        "{text}"
-    );
+    assert!(first.starts_with("mmap-churn: 2,000 short-lived mappings a second"), "{text}");
     has(
         &text,
         &[
@@ -65,10 +51,7 @@ fn a_churning_server_is_explained_from_the_top() {
             "cost 30.0 ms, 0.5 % of the target's CPU time",
         ],
     );
-    assert!(
-        !text.contains("what is missing") && !text.contains("probes"),
-        "{text}"
-    );
+    assert!(!text.contains("what is missing") && !text.contains("probes"), "{text}");
 }
 
 #[test]
@@ -107,10 +90,7 @@ fn what_was_lost_is_told_in_words() {
 
 #[test]
 fn colours_only_on_demand() {
-    let style = Style {
-        colour: true,
-        width: 80,
-    };
+    let style = Style { colour: true, width: 80 };
     assert!(text(&churning(), style).starts_with("\x1b[1;31mmmap-churn: "));
     assert!(!plain(&churning()).contains('\x1b'));
 }

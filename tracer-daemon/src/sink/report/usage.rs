@@ -20,11 +20,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         Some(time) => format!("{} (sampled)", seconds(time)),
         None => "unknown".to_owned(),
     };
-    let line = format!(
-        "minor {}, major {}; time {time}",
-        known(faults.minor),
-        known(faults.major)
-    );
+    let line = format!("minor {}, major {}; time {time}", known(faults.minor), known(faults.major));
     page.prose(Tone::Plain, "  ", &line);
     if snapshot.cpu_samples.is_empty() {
         return;
@@ -32,11 +28,8 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     page.heading("where the CPU time goes");
     for sample in &snapshot.cpu_samples {
         let place = sample.place.chars().take(16).collect::<String>();
-        let line = format!(
-            "  {place:<16} {:>7}  {}",
-            percent(sample.share),
-            bar(sample.share, BAR)
-        );
+        let line =
+            format!("  {place:<16} {:>7}  {}", percent(sample.share), bar(sample.share, BAR));
         page.line(Tone::Plain, &line);
     }
 }

@@ -42,10 +42,7 @@ fn nothing_found(snapshot: &Snapshot) -> String {
         let total: f64 = snapshot.syscalls.values().map(|call| call.seconds).sum();
         text.push_str(&format!(" Memory calls took {}", seconds(total)));
         if let Some(cpu) = target_cpu(&snapshot.cpu) {
-            text.push_str(&format!(
-                ", {} of the target's CPU time",
-                percent(total / cpu)
-            ));
+            text.push_str(&format!(", {} of the target's CPU time", percent(total / cpu)));
         }
         text.push('.');
     }
@@ -89,9 +86,7 @@ fn cpu(cpu: &Cpu) -> String {
     let mut text = format!("{user} user, {system} system");
     if let (Some(voluntary), Some(involuntary)) = (cpu.voluntary_switches, cpu.involuntary_switches)
     {
-        text.push_str(&format!(
-            "; switches: {voluntary} voluntary, {involuntary} not"
-        ));
+        text.push_str(&format!("; switches: {voluntary} voluntary, {involuntary} not"));
     }
     text
 }
@@ -104,18 +99,10 @@ fn target_cpu(cpu: &Cpu) -> Option<f64> {
 /// The one command to run now.
 pub(super) fn next_step(page: &mut Page, recording: &Recording) {
     let snapshot = &recording.snapshot;
-    let gain = recording
-        .findings
-        .iter()
-        .any(|finding| finding.severity != Severity::NoGain);
+    let gain = recording.findings.iter().any(|finding| finding.severity != Severity::NoGain);
     let command = if gain {
         "alloctrace attach --pid PID --output after.json   (after the cure)"
-    } else if snapshot
-        .tracer
-        .probes
-        .iter()
-        .any(|probe| probe.status != "attached")
-    {
+    } else if snapshot.tracer.probes.iter().any(|probe| probe.status != "attached") {
         "alloctrace doctor   (why probes could not attach)"
     } else {
         "alloctrace attach --pid PID --duration 60s   (under the load in question)"
