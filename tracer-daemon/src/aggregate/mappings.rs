@@ -158,7 +158,9 @@ impl AddressSpace {
             }
             return;
         };
-        self.remove(start, end, id);
+        for (from, to, _) in self.parts(start, end).into_iter().filter(|part| part.2 == id) {
+            self.remove(from.max(start), to.min(end), id);
+        }
         self.make_room(new_start, new_end, Placement::Free, time, died);
         self.pieces.insert(new_start, (new_end, id));
         if let Some(mapping) = self.mappings.get_mut(&id) {
@@ -241,13 +243,20 @@ impl AddressSpace {
         hit.map(|(start, (end, id))| (*start, *end, *id)).collect()
     }
 
+    /// Displaced pieces and those in place that reach into a range: start, end, whose.
+    fn parts(&self, start: u64, end: u64) -> Vec<(u64, u64, MappingId)> {
+        let displaced = self.displaced.iter();
+        displaced
+            .filter(|piece| piece.start < end && start < piece.end)
+            .map(|piece| (piece.start, piece.end, piece.id))
+            .chain(self.overlapping(start, end))
+            .collect()
+    }
+
     /// Unmaps what lies in a range, pieces that reach out of it in part.
     fn clear(&mut self, start: u64, end: u64, reach: Reach, time: CallTime, died: &mut Vec<Cycle>) {
-        let displaced = self.displaced.iter().map(|piece| (piece.start, piece.end, piece.id));
-        let displaced = displaced.filter(|piece| piece.0 < end && start < piece.1);
-        let hit: Vec<_> = displaced.chain(self.overlapping(start, end)).collect();
         let mut charge = time.duration_ns;
-        for (piece_start, piece_end, id) in hit {
+        for (piece_start, piece_end, id) in self.parts(start, end) {
             let reached = match reach {
                 Reach::All => true,
                 Reach::OlderThan(limit) => self.is_older(id, limit),
@@ -418,6 +427,16 @@ mod tests {
         space.unmap(0x90000, 0x2000, at(400, 1), &mut died);
         assert_eq!((died[0].bytes, died[0].lifetime_ns), (0x2000, 300));
         assert_eq!(space.len(), 1);
+    }
+
+    #[test]
+    fn a_move_finds_a_mapping_that_was_displaced_in_part() {
+        let (mut space, mut died) = (AddressSpace::default(), Vec::new());
+        space.map(0x10000, 0x2000, Placement::Free, at(100, 1), &mut died);
+        space.map(0x11000, 0x1000, Placement::Free, at(250, 10), &mut died);
+        space.remap((0x10000, 0x2000), (0x90000, 0x4000), false, at(300, 100), &mut died);
+        space.unmap(0x90000, 0x4000, at(400, 1), &mut died);
+        assert_eq!((died.len(), died[0].bytes, space.len()), (1, 0x4000, 1));
     }
 
     #[test]

@@ -60,21 +60,24 @@ impl Run {
             // The command has ended and is not waited for yet, so that /proc still knows it.
             session.stop()?;
             let ended = child.try_wait().ok().flatten();
-            let status = outcome.deliver(session.finish()?)?;
-            Ok(exit_code(ended, status))
+            let own = outcome.deliver(session.finish()?);
+            match (exit_code(ended), own) {
+                (Some(status), Err(error)) => {
+                    say(&error.to_string());
+                    Ok(status)
+                }
+                (Some(status), Ok(_)) => Ok(status),
+                (None, own) => own.map(ExitCode::from),
+            }
         })
     }
 }
 
-/// The command's own status; if that is success, what alloctrace has to say.
-fn exit_code(ended: Option<ExitStatus>, own: u8) -> ExitCode {
-    let status = ended
-        .map_or(0, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
-    match u8::try_from(status) {
-        Ok(0) => ExitCode::from(own),
-        Ok(status) => ExitCode::from(status),
-        Err(_) => ExitCode::FAILURE,
-    }
+/// The command's own status, unless it is success: then alloctrace has its say.
+fn exit_code(ended: Option<ExitStatus>) -> Option<ExitCode> {
+    let status = ended?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    (code != 0).then(|| u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// A forked child that waits for permission to execute its program.

@@ -19,11 +19,23 @@ const NEEDED: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs and binaries"),
 ];
 
+/// The inode of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
 /// Checks that nothing is missing.
 ///
 /// # Errors
-/// Names the first missing capability.
+/// Names the first missing capability, or the namespace.
 pub fn check() -> Result<(), Error> {
+    // The kernel programs see the pids of the initial namespace, /proc those of its own.
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    if namespace.is_ok_and(|name| name.as_os_str() != INITIAL_PID_NAMESPACE) {
+        return Err(Error::NotPermitted(
+            "not permitted: this is not the host's pid namespace, where pids mean something else; \
+             run on the host, or the container with its pid namespace (--pid=host)"
+                .to_owned(),
+        ));
+    }
     let held = capabilities(None)
         .map_err(|error| Error::NotPermitted(format!("cannot read own capabilities: {error}")))?
         .effective;

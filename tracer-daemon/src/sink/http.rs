@@ -31,7 +31,7 @@ pub struct BindError {
 /// What the sampler publishes: the text of `/metrics`, shared and not copied.
 pub type Published = watch::Receiver<Bytes>;
 
-/// Listens on `address`, as in `127.0.0.1:9102` or `[::1]:9102`.
+/// Listens on `address`, as in `127.0.0.1:9435` or `[::1]:9435`.
 pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address)
         .await
@@ -64,7 +64,7 @@ fn remedy(why: &io::Error) -> &'static str {
         io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
         io::ErrorKind::AddrNotAvailable => "choose an address of this machine, or 0.0.0.0 for all",
         io::ErrorKind::PermissionDenied => "choose a port from 1024 up",
-        _ => "give it as ADDRESS:PORT, for example 127.0.0.1:9102",
+        _ => "give it as ADDRESS:PORT, for example 127.0.0.1:9435",
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use alloctrace::sink::Recording;
 use aya::programs::loaded_programs;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::Signal;
@@ -25,6 +26,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("a_zombie_is_status_4", root(), zombie),
         trial("a_target_that_ends_is_reported", root(), target_ends),
         trial("a_reused_pid_is_not_counted", root(), reused_pid),
+        trial("another_pid_namespace_is_status_3", root(), other_namespace),
         trial("not_root_is_status_3", root(), not_root),
         trial("no_btf_is_said_and_counts_go_on", root(), no_btf),
         trial("a_probe_that_cannot_attach_is_named", root(), no_probe),
@@ -127,6 +129,12 @@ fn not_root() -> Result<(), Failed> {
     fails(&output, 3, &["CAP_", "root"])
 }
 
+fn other_namespace() -> Result<(), Failed> {
+    let output =
+        Command::new("unshare").args(["-p", "-f", ALLOCTRACE, "run", "--", "true"]).output()?;
+    fails(&output, 3, &["pid namespace"])
+}
+
 fn as_nobody_by_copy() -> Result<Output, Failed> {
     use std::os::unix::fs::PermissionsExt;
     let directory = TempDir::with_prefix_in("alloctrace", "/tmp")?;
@@ -150,11 +158,14 @@ fn no_btf() -> Result<(), Failed> {
     let output =
         Command::new("unshare").args(["-m", "sh", "-c", &script]).stdin(Stdio::null()).output()?;
     fails(&output, 0, &["BTF"])?;
-    // The truth's own word "ready" comes first.
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let json = text.find('{').map_or("", |at| &text[at..]);
-    let recording = alloctrace::sink::Recording::read_from(json.as_bytes(), "stdout")?;
+    let recording = recording_behind_words(&output)?;
     same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 40)
+}
+
+/// The recording on stdout, which the command wrote its own words on before.
+fn recording_behind_words(output: &Output) -> Result<Recording, Failed> {
+    let start = output.stdout.iter().position(|byte| *byte == b'{').unwrap_or(0);
+    Ok(Recording::read_from(&output.stdout[start..], "stdout")?)
 }
 
 fn no_probe() -> Result<(), Failed> {
@@ -162,11 +173,12 @@ fn no_probe() -> Result<(), Failed> {
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c"])
         .arg(format!(
-            "mount -t tmpfs none /sys/kernel/tracing && touch /sys/kernel/tracing/hidden && exec {ALLOCTRACE} run --backend brk=tracepoint --format json -- true"
+            "mount -t tmpfs none /sys/kernel/tracing && touch /sys/kernel/tracing/hidden && exec {ALLOCTRACE} run --backend brk=tracepoint --format json -- {} 1 10 exit </dev/null",
+            truth().display()
         ))
         .output()?;
     fails(&output, 0, &["brk is not measured"])?;
-    let recording = alloctrace::sink::Recording::read_from(output.stdout.as_slice(), "stdout")?;
+    let recording = recording_behind_words(&output)?;
     ensure(!recording.snapshot.syscalls.contains_key("brk"), "brk has a number all the same")?;
     ensure(recording.snapshot.syscalls["mmap"].calls > 0, "mmap was not counted")
 }

@@ -46,6 +46,12 @@ impl Machine {
         })
     }
 
+    /// Signals that this kernel does not let this backend have, although others work.
+    pub(crate) fn refused(&self, backend: &str) -> Vec<String> {
+        let rows = self.rungs.iter().filter(|row| row.1 == backend && row.2.is_some());
+        rows.map(|row| row.0.clone()).collect()
+    }
+
     /// Why a test that needs Debian's programs cannot be run here.
     pub(crate) fn lacks(&self, programs: &[&str]) -> Option<String> {
         let found = |program: &&&str| {

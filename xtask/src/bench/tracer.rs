@@ -54,9 +54,7 @@ impl Tracer {
         let (mut command, ready) = match self {
             Self::Nothing => return Ok(Running(None)),
             Self::Attach => (with(alloctrace, &["attach", "--pid", &pid]), "tracing "),
-            Self::Daemon => {
-                (with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]), "listening ")
-            }
+            Self::Daemon => (with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]), "serving "),
             Self::Bpftrace => {
                 (with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]), "Attaching ")
             }

@@ -77,10 +77,17 @@ impl Churn {
         })
     }
 
-    /// Kernel time of the calls and faults, for each second of the window.
+    /// Kernel time of the calls and faults, for each second of the window. Not more than the
+    /// target's whole time in the kernel: the clock of a call runs on while the thread waits.
     pub(super) fn cost_per_second(&self) -> f64 {
+        let most = self.system_seconds.unwrap_or(f64::INFINITY);
+        self.measured_seconds().min(most) / self.window_seconds
+    }
+
+    /// By the clock, waiting included.
+    fn measured_seconds(&self) -> f64 {
         let faults = self.faults.map_or(0.0, |faults| faults.value);
-        (self.mmap_seconds + self.munmap_seconds + faults) / self.window_seconds
+        self.mmap_seconds + self.munmap_seconds + faults
     }
 
     /// The same as a share of the target's CPU time. Not more than all of it: the clock of a call
@@ -92,8 +99,7 @@ impl Churn {
 
     /// True where the calls took longer than the target's whole CPU time: they waited.
     pub(super) fn exceeds_target(&self) -> bool {
-        self.target_cpu_seconds
-            .is_some_and(|cpu| self.cost_per_second() * self.window_seconds > cpu)
+        self.target_cpu_seconds.is_some_and(|cpu| self.measured_seconds() > cpu)
     }
 
     /// Where the cost lies with 95 % confidence.
