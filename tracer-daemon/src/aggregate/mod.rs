@@ -6,6 +6,7 @@ pub mod cycles;
 pub mod groups;
 pub mod machine;
 pub mod mappings;
+mod pieces;
 pub mod snapshot;
 pub mod stacks;
 pub mod state;
