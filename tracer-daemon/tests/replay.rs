@@ -54,7 +54,7 @@ fn stacks_stand_for_every_call() {
     for kind in ["mmap", "munmap"] {
         let all = state.stacks.heaviest(usize::MAX);
         let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind == kind).collect();
-        // The first 64 calls of a thread come with their stacks, and one of 64 of the others.
+        // The first 64 calls of a thread come with their stacks, and one of 256 of the others.
         let count: u64 = stacks.iter().map(|(_, sum)| sum.count).sum();
         assert!((64..1200).contains(&count), "{count} {kind} calls");
         assert!(stacks.iter().all(|(key, _)| key.frames.len() >= 2), "{kind} without a caller");

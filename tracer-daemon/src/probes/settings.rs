@@ -35,7 +35,7 @@ impl Settings {
                 whole_machine: 0,
                 fault_period: FAULT_PERIOD,
                 first_stacks: 64,
-                stack_period: 64,
+                stack_period: 256,
             },
             layout,
             forced: Forced::default(),

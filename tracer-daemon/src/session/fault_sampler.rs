@@ -1,5 +1,5 @@
 //! Turns perf's fault event on for part of the time. While it is on, every fault of the machine
-//! pays for it, sampled or not; a tenth of the time tells where faults fall just as well.
+//! pays for it, sampled or not; a twentieth of the time tells where faults fall just as well.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const PROGRAM: &str = "fault_perf";
 /// On from the start for so long, because a program may not run for longer.
 const FIRST: Duration = Duration::from_millis(300);
 /// Later on for so long …
-const ON: Duration = Duration::from_millis(100);
+const ON: Duration = Duration::from_millis(50);
 /// … once in so long, at a random moment.
 const CYCLE: Duration = Duration::from_millis(1000);
 

@@ -17,7 +17,7 @@ use tracer::Tracer;
 use workload::Workload;
 
 /// Rounds of all tracers. The median of as many ratios is what is printed.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// Measured in each turn.
 const TURN: Duration = Duration::from_millis(1200);
