@@ -30,7 +30,7 @@ pub fn thread() -> Option<*mut Thread> {
         process: admit(pid)?,
         // A random start: else all threads would sample the same fault of a loop.
         fault_countdown: 1 + random() % config::fault_period().max(1),
-        ..EMPTY
+        ..Thread::default()
     };
     if THREADS.insert(&tid, &fresh, 0).is_err() {
         lose(Loss::ThreadTable);
@@ -73,16 +73,3 @@ pub fn random() -> u32 {
     // SAFETY: no arguments, cannot fail.
     unsafe { bpf_get_prandom_u32() as u32 }
 }
-
-const EMPTY: Thread = Thread {
-    process: ProcessId::new(0, 0),
-    call_start_ns: 0,
-    args: [0; 5],
-    user_stack: 0,
-    fault_start_ns: 0,
-    fault_address: 0,
-    call: 0,
-    stacks: 0,
-    fault_countdown: 0,
-    reserved: 0,
-};

@@ -126,7 +126,7 @@ fn resolve_field(root: &Path, field: &Field, resolved: &mut Resolved) {
     match read_format(root, tracepoint).map(|format| (field.find)(&format)) {
         Ok(Some(offset)) => *(field.slot)(&mut resolved.layout) = offset,
         Ok(None) => {
-            resolved.missing.push(format!("tracepoint {tracepoint}: its format has not {what}"))
+            resolved.missing.push(format!("tracepoint {tracepoint}: its format has not {what}"));
         }
         Err(why) => resolved.missing.push(format!("tracepoint {tracepoint}, {what}: {why}")),
     }

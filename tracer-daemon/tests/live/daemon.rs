@@ -193,11 +193,7 @@ fn monotone() -> Result<(), Failed> {
         }
         let labelled = now.keys().find(|series| series.contains(&pid));
         ensure(labelled.is_none(), format!("a pid in {labelled:?}"))?;
-        same(
-            "rounds",
-            calls(&now, "at-again")["mmap"] / 20_000,
-            u64::try_from(round).unwrap_or(0),
-        )?;
+        same("rounds", calls(&now, "at-again")["mmap"] / 20_000, u64::from(round))?;
         last = now;
     }
     Ok(())

@@ -203,7 +203,7 @@ fn exit_totals(process: ProcessId) -> Option<*mut ExitTotals> {
     let fresh = ExitTotals {
         earlier_minor: field(signal, offset::signal_min_flt()).unwrap_or(0),
         earlier_major: field(signal, offset::signal_maj_flt()).unwrap_or(0),
-        ..NOTHING
+        ..ExitTotals::default()
     };
     let _ = EXITS.insert(&process, &fresh, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
     let made = EXITS.get_ptr_mut(&process);
@@ -225,17 +225,3 @@ fn lifecycle(process: ProcessId, counter: impl Fn(&mut Lifecycle) -> *mut u64) {
         None => lose(Loss::CounterTable),
     }
 }
-
-const NOTHING: ExitTotals = ExitTotals {
-    earlier_minor: 0,
-    earlier_major: 0,
-    minor: 0,
-    major: 0,
-    user_ns: 0,
-    system_ns: 0,
-    exec_minor: 0,
-    exec_major: 0,
-    cgroup: 0,
-    dead: 0,
-    comm: [0; tracer_common::COMM_LENGTH],
-};
