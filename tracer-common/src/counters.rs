@@ -27,7 +27,7 @@ pub struct SyscallKey {
 }
 
 /// Calls that came to their end.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SyscallCounter {
     /// How many, failures included.

@@ -38,6 +38,15 @@ pub fn thread() -> Option<*mut Thread> {
     THREADS.get_ptr_mut(&tid)
 }
 
+/// The running process, if it is to be traced; without keeping anything of its thread.
+#[inline(always)]
+pub fn process() -> Option<ProcessId> {
+    if control()?.closed != 0 {
+        return None;
+    }
+    admit(current_ids().1)
+}
+
 /// What user space wants at present.
 #[inline(always)]
 pub fn control() -> Option<&'static Control> {

@@ -11,7 +11,7 @@ use crate::{
     emit::{add, emit, emit_with_stack, header, lose, now},
     filter::{current_ids, random, thread},
     kernel::{config, current_break, current_user_stack},
-    maps::{ERRNOS, SYSCALLS, THREADS},
+    maps::{ERRNOS, SYSCALLS, THREADS, entry},
 };
 
 /// Largest error number; the kernel's MAX_ERRNO.
@@ -52,14 +52,8 @@ pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
     let (tid, _) = current_ids();
     // SAFETY: as in `enter`.
     let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
-    match call.checked_sub(1).and_then(Syscall::from_u32) {
-        Some(Syscall::Mmap) => exit(ctx, Syscall::Mmap, result),
-        Some(Syscall::Munmap) => exit(ctx, Syscall::Munmap, result),
-        Some(Syscall::Mremap) => exit(ctx, Syscall::Mremap, result),
-        Some(Syscall::Mprotect) => exit(ctx, Syscall::Mprotect, result),
-        Some(Syscall::Brk) => exit(ctx, Syscall::Brk, result),
-        Some(Syscall::Madvise) => exit(ctx, Syscall::Madvise, result),
-        None => {}
+    if let Some(syscall) = call.checked_sub(1).and_then(Syscall::from_u32) {
+        exit(ctx, syscall, result);
     }
 }
 
@@ -110,11 +104,7 @@ fn bytes(syscall: Syscall, args: &[u64; 5], result: u64) -> u64 {
 #[inline(always)]
 fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_ns: u64) {
     let key = SyscallKey { process, syscall: syscall as u32, reserved: 0 };
-    if SYSCALLS.get_ptr_mut(&key).is_none() {
-        // Another CPU may have been faster; then the entry is there all the same.
-        let _ = SYSCALLS.insert(&key, &NO_CALLS, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    }
-    let Some(counter) = SYSCALLS.get_ptr_mut(&key) else {
+    let Some(counter) = entry(&SYSCALLS, &key, &NO_CALLS) else {
         lose(Loss::CounterTable);
         return;
     };
@@ -123,7 +113,7 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
         add(&raw mut (*counter).calls, 1);
         add(&raw mut (*counter).bytes, bytes);
         add(&raw mut (*counter).duration_ns, duration_ns);
-        let bucket = duration_bucket(duration_ns) & (DURATION_BUCKETS - 1);
+        let bucket = below_buckets(duration_bucket(duration_ns));
         add((&raw mut (*counter).durations).cast::<u64>().add(bucket), 1);
         if errno != 0 {
             add(&raw mut (*counter).failures, 1);
@@ -132,12 +122,20 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
     }
 }
 
+/// The same number, in a way that older verifiers understand to be a bucket's: the compiler knows
+/// as much already, and would leave a plain mask out.
+#[inline(always)]
+fn below_buckets(bucket: usize) -> usize {
+    let mut bucket = bucket as u64;
+    const { assert!(DURATION_BUCKETS == 32) };
+    // SAFETY: arithmetic on a register.
+    unsafe { core::arch::asm!("{bucket} &= 31", bucket = inout(reg) bucket) };
+    bucket as usize
+}
+
 #[inline(always)]
 fn count_failure(key: ErrnoKey) {
-    if ERRNOS.get_ptr_mut(&key).is_none() {
-        let _ = ERRNOS.insert(&key, &0, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    }
-    match ERRNOS.get_ptr_mut(&key) {
+    match entry(&ERRNOS, &key, &0) {
         Some(count) => add(count, 1),
         None => lose(Loss::CounterTable),
     }

@@ -1,7 +1,7 @@
 //! Every map, once. Sizes are those of an attach; the daemon sets its own when it loads them.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
@@ -13,6 +13,23 @@ use tracer_common::{
 /// Processes to trace, by pid.
 #[map]
 pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(1024, 0);
+
+/// The entry of a key, made from `fresh` if there is none.
+#[inline(always)]
+pub fn entry<K, V>(map: &PerCpuHashMap<K, V>, key: &K, fresh: &V) -> Option<*mut V> {
+    // The kernel keeps a few spare entries and fetches more after one was taken; in between, an
+    // insertion can fail although there is room. Where another CPU was faster, it fails as well.
+    for _ in 0..INSERTIONS {
+        if let Some(found) = map.get_ptr_mut(key) {
+            return Some(found);
+        }
+        let _ = map.insert(key, fresh, u64::from(BPF_NOEXIST));
+    }
+    map.get_ptr_mut(key)
+}
+
+/// Attempts to make an entry.
+const INSERTIONS: u32 = 4;
 
 /// One entry: what user space changes while the programs run.
 #[map]

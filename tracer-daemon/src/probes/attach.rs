@@ -89,7 +89,7 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
         .override_global("LAYOUT", &settings.layout, true)
         .override_global("CONFIG", &settings.config, true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .verifier_log_level(VerifierLogLevel::DEBUG)
         .load(OBJECT)
 }
 

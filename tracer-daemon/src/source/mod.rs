@@ -10,10 +10,14 @@ use std::{
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{
+        Array, HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+        RingBuf,
+    },
+    util::nr_cpus,
 };
 use tracer_common::{
-    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter,
+    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, Syscall, SyscallCounter,
     SyscallKey, Target,
 };
 
@@ -56,6 +60,13 @@ impl KernelMaps {
     /// # Errors
     /// When the table is full.
     pub fn trace(&mut self, pid: u32, target: Target) -> Result<(), MapError> {
+        // Made here, because the kernel programs can be refused memory for an entry.
+        let nothing = vec![SyscallCounter::default(); nr_cpus().map_err(|(_, error)| error)?];
+        for syscall in Syscall::ALL {
+            let process = ProcessId::new(pid, target.start_ticks);
+            let key = SyscallKey { process, syscall: syscall as u32, reserved: 0 };
+            self.syscalls.insert(key, PerCpuValues::try_from(nothing.clone())?, 0)?;
+        }
         self.targets.insert(pid, target, 0)
     }
 

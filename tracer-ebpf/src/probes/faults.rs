@@ -11,7 +11,7 @@ use crate::{
     emit::{add, emit, emit_with_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
     kernel::{config, current_user_stack},
-    maps::{FAULT_TIMES, THREADS},
+    maps::{FAULT_TIMES, THREADS, entry},
 };
 
 /// Of the sampled faults one in so many comes with its stack.
@@ -89,11 +89,8 @@ fn exit(ctx: &impl EbpfContext) {
 #[inline(always)]
 fn count(thread: &Thread, duration_ns: u64) {
     let key = thread.process;
-    if FAULT_TIMES.get_ptr_mut(&key).is_none() {
-        let none = FaultTime { samples: 0, duration_ns: 0 };
-        let _ = FAULT_TIMES.insert(&key, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    }
-    let Some(time) = FAULT_TIMES.get_ptr_mut(&key) else {
+    let none = FaultTime { samples: 0, duration_ns: 0 };
+    let Some(time) = entry(&FAULT_TIMES, &key, &none) else {
         lose(Loss::CounterTable);
         return;
     };

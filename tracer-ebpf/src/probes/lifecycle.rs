@@ -13,7 +13,7 @@ use crate::{
     emit::{add, emit, header, lose, now},
     filter::{admit, current_ids},
     kernel::{config, current_task, field, offset, process_comm},
-    maps::{EXITS, LIFECYCLES, TARGETS, THREADS},
+    maps::{EXITS, LIFECYCLES, TARGETS, THREADS, entry},
 };
 
 const CLONE_THREAD: u64 = 0x0001_0000;
@@ -38,10 +38,11 @@ fn fork_newtask(ctx: TracePointContext) -> u32 {
             ctx.read_at::<u64>(offset::newtask_clone_flags() as usize),
         )
     };
-    if let (Ok(pid), Ok(flags)) = read
-        && flags & CLONE_THREAD == 0
-    {
-        forked(&ctx, ProcessId::new(pid, 0));
+    if let (Ok(pid), Ok(flags)) = read {
+        forget_thread(pid);
+        if flags & CLONE_THREAD == 0 {
+            forked(&ctx, ProcessId::new(pid, 0));
+        }
     }
     0
 }
@@ -78,11 +79,20 @@ fn exit_tracepoint(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// A new thread has none of the state that an earlier one of its id may have left behind: between
+/// its last probe and its end, a thread can meet others.
+#[inline(always)]
+fn forget_thread(tid: u32) {
+    let _ = THREADS.remove(&tid);
+}
+
 #[inline(always)]
 fn forked_task(ctx: &impl EbpfContext, child: u64) {
     let tgid = field::<u32>(child, offset::task_tgid()).unwrap_or(0);
+    let tid = field::<u32>(child, offset::task_pid()).unwrap_or(0);
+    forget_thread(tid);
     // A new thread has its group's id, a new process its own.
-    if tgid != 0 && field::<u32>(child, offset::task_pid()) == Some(tgid) {
+    if tgid != 0 && tid == tgid {
         let start = field::<u64>(child, offset::task_start_boottime()).unwrap_or(0);
         forked(ctx, ProcessId::new(tgid, start / TICK_NS));
     }
@@ -215,11 +225,8 @@ fn exit_totals(process: ProcessId) -> Option<*mut ExitTotals> {
 
 #[inline(always)]
 fn lifecycle(process: ProcessId, counter: impl Fn(&mut Lifecycle) -> *mut u64) {
-    if LIFECYCLES.get_ptr_mut(&process).is_none() {
-        let none = Lifecycle { forks: 0, execs: 0, exits: 0 };
-        let _ = LIFECYCLES.insert(&process, &none, u64::from(aya_ebpf::bindings::BPF_NOEXIST));
-    }
-    match LIFECYCLES.get_ptr_mut(&process) {
+    let none = Lifecycle { forks: 0, execs: 0, exits: 0 };
+    match entry(&LIFECYCLES, &process, &none) {
         // SAFETY: from the map, checked.
         Some(counts) => add(counter(unsafe { &mut *counts }), 1),
         None => lose(Loss::CounterTable),
