@@ -62,6 +62,8 @@ fn options() -> Options {
 
 fn main() {
     let options = options();
+    // SAFETY: takes no pointers. With huge pages a touch of one page brings in all of them.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if options.via_malloc {
         fix_thresholds(options.cured);
     }
