@@ -34,11 +34,11 @@ pub fn enter(syscall: Syscall, args: [u64; 5], user_stack: u64) {
     let Some(thread) = thread() else { return };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
-    if let Some(missed) = thread.call.checked_sub(1).and_then(Syscall::from_u32) {
+    if thread.call != 0 {
         // Kernels that preempt a program skip it for others on that CPU meanwhile. The call was
         // made all the same; how it ended is lost.
         lose(Loss::MissedReturn);
-        count_unfinished(thread.process, missed);
+        count_unfinished(thread.process, thread.call - 1);
     }
     thread.args = args;
     if matches!(syscall, Syscall::Brk) {
@@ -127,8 +127,8 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
 
 /// A call that must have ended, whatever came of it.
 #[inline(always)]
-fn count_unfinished(process: ProcessId, syscall: Syscall) {
-    let key = SyscallKey { process, syscall: syscall as u32, reserved: 0 };
+fn count_unfinished(process: ProcessId, syscall: u32) {
+    let key = SyscallKey { process, syscall, reserved: 0 };
     if let Some(counter) = entry(&SYSCALLS, &key, &NO_CALLS) {
         // SAFETY: from the map, checked.
         add(unsafe { &raw mut (*counter).calls }, 1);
