@@ -9,9 +9,6 @@ use std::{
 };
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const MIRROR: &str = "http://deb.debian.org/debian";
-/// Where suites go when mirrors drop them.
-const ARCHIVE: &str = "http://archive.debian.org/debian";
 
 /// apt, seeing one suite.
 pub(crate) struct Apt {
@@ -19,7 +16,7 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// Fetches the lists of `suite` from the first place that has it.
+    /// Fetches the lists of `suite` from the mirror that the machine itself uses.
     pub(crate) fn open(suite: &str) -> Result<Self> {
         let apt = Self { folder: super::folder().join("apt").join(suite) };
         for folder in ["lists/partial", "cache/archives/partial", "state"] {
@@ -29,10 +26,7 @@ impl Apt {
         }
         fs::write(apt.folder.join("status"), "")?;
         fs::write(apt.folder.join("apt.conf"), configuration(&apt.folder))?;
-        apt.update(&mirror(), suite).or_else(|error| {
-            // The mirror's answer is the one worth showing.
-            apt.update(ARCHIVE, suite).map_err(|_| error)
-        })?;
+        apt.update(&mirror()?, suite)?;
         Ok(apt)
     }
 
@@ -92,10 +86,12 @@ APT::Sandbox::User "root";
 }
 
 /// The mirror that the machine itself uses for Debian.
-fn mirror() -> String {
+fn mirror() -> Result<String> {
     let lists = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
     let mut texts = lists.iter().filter_map(|list| fs::read_to_string(Path::new(list)).ok());
-    texts.find_map(|text| debian_uri(&text)).unwrap_or_else(|| MIRROR.to_owned())
+    texts
+        .find_map(|text| debian_uri(&text))
+        .context("the machine's own sources lists name no Debian mirror to fetch kernels from")
 }
 
 /// The first URI of a sources list, in either format, whose path says that it is Debian's.
@@ -120,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_mirror_is_found_in_both_formats() {
-        let stanza = "Types: deb\n# http://snapshot.debian.org/archive/debian/1\nURIs: http://m.example/debian\n";
+        let stanza =
+            "Types: deb\n# http://old.example/archive/debian/1\nURIs: http://m.example/debian\n";
         assert_eq!(debian_uri(stanza).as_deref(), Some("http://m.example/debian"));
         let line = "deb https://dl.example/linux stable main\ndeb [arch=amd64] http://m.example/debian/ sid main\n";
         assert_eq!(debian_uri(line).as_deref(), Some("http://m.example/debian"));
