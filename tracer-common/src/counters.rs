@@ -123,7 +123,7 @@ pub enum Loss {
     CounterTable = 5,
     /// A process's end or child was not noted: the table of processes was full.
     ProcessTable = 6,
-    /// A call's entry was seen and its return was not.
+    /// Of a call's entry and its return only one was seen.
     MissedReturn = 7,
 }
 

@@ -9,7 +9,7 @@ use tracer_common::{
 
 use crate::{
     emit::{add, emit, emit_with_stack, header, lose, now},
-    filter::{current_ids, random, thread},
+    filter::{control, current_ids, random, thread},
     kernel::{config, current_break, current_user_stack},
     maps::{ERRNOS, SYSCALLS, THREADS, entry},
 };
@@ -71,7 +71,8 @@ pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     // SAFETY: as in `enter`.
     let thread = unsafe { &mut *thread };
     if thread.call != syscall as u32 + 1 {
-        return; // It began before tracing did.
+        entry_missed(thread.process, syscall);
+        return;
     }
     thread.call = 0;
     let errno = errno(syscall, &thread.args, result);
@@ -122,6 +123,16 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
             add(&raw mut (*counter).failures, 1);
             count_failure(ErrnoKey { process, syscall: syscall as u32, errno });
         }
+    }
+}
+
+/// A call returns of which the entry was not seen, although its thread is known: the program was
+/// skipped there. (A call that began before tracing did comes from a thread that is not known.)
+#[inline(always)]
+fn entry_missed(process: ProcessId, syscall: Syscall) {
+    if control().is_some_and(|control| control.closed == 0) {
+        lose(Loss::MissedReturn);
+        count_unfinished(process, syscall as u32);
     }
 }
 

@@ -82,7 +82,8 @@ fn explained(cause: &str) -> String {
              time are lower bounds"
         }
         Some(Loss::MissedReturn) => {
-            "calls began and their return was not seen; counts and times are lower bounds"
+            "of these calls only the entry or the return was seen; failures, bytes and times are lower \
+             bounds"
         }
         None => return format!("{cause}; the totals are lower bounds"),
     };
