@@ -60,10 +60,10 @@ pub static FAULT_TIMES: PerCpuHashMap<ProcessId, FaultTime> =
 pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
-/// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once.
+/// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once. Allocated
+/// beforehand: what finds no entry here is gone for ever.
 #[map]
-pub static EXITS: HashMap<ProcessId, ExitTotals> =
-    HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+pub static EXITS: HashMap<ProcessId, ExitTotals> = HashMap::with_max_entries(8192, 0);
 
 /// What is missing, by cause.
 #[map]
