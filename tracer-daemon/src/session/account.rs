@@ -125,17 +125,18 @@ impl<N: KernelNames> Account<'_, N> {
         Some((minor.saturating_sub(minor_before), major.saturating_sub(major_before)))
     }
 
-    /// Minor and major faults of a process since it was forked.
+    /// Minor and major faults of a process since it was forked. Every source is at most the truth:
+    /// `/proc` forgets a process with its end (but not while it waits for its parent), and kernels
+    /// that preempt programs may skip one at a thread's end.
     fn faults_ever(&self, process: ProcessId, exits: Option<&ExitTotals>) -> Option<(u64, u64)> {
-        if let Some(exits) = exits.filter(|exits| exits.dead != 0) {
-            return Some((exits.earlier_minor + exits.minor, exits.earlier_major + exits.major));
-        }
-        if let Some(stat) = self.living.get(&process) {
-            return Some((stat.minor_faults, stat.major_faults));
-        }
-        // It ended and no probe saw it: what was seen last is a lower bound.
-        (process == self.traced.process)
-            .then_some((self.traced.last.minor_faults, self.traced.last.major_faults))
+        let ended = exits
+            .filter(|exits| exits.dead != 0)
+            .map(|exits| (exits.earlier_minor + exits.minor, exits.earlier_major + exits.major));
+        let in_proc = |stat: &ProcessStat| (stat.minor_faults, stat.major_faults);
+        let seen = self.living.get(&process).map(in_proc);
+        let last = (process == self.traced.process).then(|| in_proc(&self.traced.last));
+        let sources = [ended, seen, last].into_iter().flatten();
+        sources.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
     }
 
     /// Time in faults, and how many samples that rests on. Where a probe sees a fault's entry and
