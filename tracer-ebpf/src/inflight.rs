@@ -84,6 +84,18 @@ pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     }
 }
 
+/// The same, by the first of several programs that the kernel does not skip; the others find nothing
+/// to do.
+#[inline(always)]
+pub fn exit_once(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
+    let (tid, _) = current_ids();
+    // SAFETY: as in `enter`.
+    let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
+    if call == syscall as u32 + 1 {
+        exit(ctx, syscall, result);
+    }
+}
+
 /// Why the call was refused; 0: it was not. `brk` has no error return: it answers with the break
 /// as it is, which is below the one asked for when it could not be moved.
 #[inline(always)]

@@ -3,11 +3,13 @@
 
 mod btf;
 mod layout;
+mod preemption;
 pub mod privileges;
 mod tracepoint;
 
 pub use btf::{Btf, BtfError};
 pub use layout::{Resolved, resolve};
+pub use preemption::preempts;
 pub use tracepoint::{field_offset, first_field_after};
 
 /// The kernel's release, as `uname -r` says.

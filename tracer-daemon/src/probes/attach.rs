@@ -126,7 +126,7 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
     let forced = settings.forced.get(signal.name);
     let mut refusals = Vec::new();
     for rung in signal.rungs {
-        if forced.is_some_and(|backend| backend != rung.backend) {
+        if !settings.may_use(forced, rung.backend) {
             continue;
         }
         if let Some(why) = settings.unfit(rung.backend) {

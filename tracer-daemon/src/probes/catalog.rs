@@ -28,6 +28,9 @@ pub struct Rung {
 /// How a rung gets at its signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
+    /// A kprobe at a function's entry, and at its exit trampolines in threes: the kernel never skips
+    /// the first, and the chance that it skips three is small. For kernels that preempt programs.
+    Fexit,
     /// Trampolines at a function's entry and exit, typed by BTF.
     Fentry,
     /// Breakpoints or ftrace at a function's entry and return.
@@ -43,7 +46,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
+        Self::Fexit,
         Self::Fentry,
         Self::Kprobe,
         Self::TpBtf,
@@ -56,6 +60,7 @@ impl Backend {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
             Self::TpBtf => "tp_btf",
@@ -118,6 +123,27 @@ macro_rules! syscall {
             purpose: $purpose,
             whole_machine: true,
             rungs: &[
+                Rung {
+                    backend: Backend::Fexit,
+                    probes: &[
+                        probe(
+                            concat!($name, "_kprobe"),
+                            Point::Kprobe(concat!("__x64_sys_", $name)),
+                        ),
+                        probe(
+                            concat!($name, "_fexit_1"),
+                            Point::Fexit(concat!("__x64_sys_", $name)),
+                        ),
+                        probe(
+                            concat!($name, "_fexit_2"),
+                            Point::Fexit(concat!("__x64_sys_", $name)),
+                        ),
+                        probe(
+                            concat!($name, "_fexit_3"),
+                            Point::Fexit(concat!("__x64_sys_", $name)),
+                        ),
+                    ],
+                },
                 Rung {
                     backend: Backend::Fentry,
                     probes: &[

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tracer_common::{Config, KernelLayout};
 
 use super::catalog::{Backend, CATALOG};
+use crate::kernel;
 
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
 pub const FAULT_PERIOD: u32 = 11;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub layout: KernelLayout,
     /// Backends that the user insists on, by signal.
     pub forced: Forced,
+    /// Whether the kernel can take the CPU from a thread inside a kernel program.
+    pub preempts: bool,
     /// Processes that the maps have room for.
     pub processes: u32,
     /// Bytes of the ring buffer; a power of two.
@@ -39,6 +42,7 @@ impl Settings {
             },
             layout,
             forced: Forced::default(),
+            preempts: kernel::preempts(),
             processes: 8192,
             ring_bytes: 8 << 20,
             verbose: false,
@@ -55,6 +59,13 @@ impl Settings {
             ring_bytes: 64 << 10,
             ..targets
         }
+    }
+
+    /// Whether a backend is to be tried: the one that the user insists on, else every one that
+    /// serves a purpose on this kernel.
+    #[must_use]
+    pub fn may_use(&self, forced: Option<Backend>, backend: Backend) -> bool {
+        forced.map_or(backend != Backend::Fexit || self.preempts, |forced| forced == backend)
     }
 
     /// Why a backend is left out although it may work. On perf's event every fault of the machine

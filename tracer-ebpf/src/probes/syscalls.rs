@@ -12,7 +12,7 @@ use tracer_common::Syscall;
 
 use crate::{
     filter::control,
-    inflight::{enter, exit, exit_any},
+    inflight::{enter, exit, exit_any, exit_once},
     kernel::{offset, registers},
 };
 
@@ -88,7 +88,8 @@ fn served(number: u64) -> Option<Syscall> {
 }
 
 macro_rules! syscall_probes {
-    ($($syscall:ident: $fentry:ident $fexit:ident $kprobe:ident $enter:ident $exit:ident;)+) => {$(
+    ($($syscall:ident: $fentry:ident $fexit:ident $kprobe:ident $first:ident $second:ident
+        $third:ident $enter:ident $exit:ident;)+) => {$(
         #[fentry]
         fn $fentry(ctx: FEntryContext) -> u32 {
             enter_with(Syscall::$syscall, ctx.arg(0));
@@ -98,6 +99,21 @@ macro_rules! syscall_probes {
         fn $fexit(ctx: FExitContext) -> u32 {
             // The result stands behind the arguments; `bpf_get_func_ret` came with 5.17 only.
             exit(&ctx, Syscall::$syscall, ctx.arg(1));
+            0
+        }
+        #[fexit]
+        fn $first(ctx: FExitContext) -> u32 {
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            0
+        }
+        #[fexit]
+        fn $second(ctx: FExitContext) -> u32 {
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            0
+        }
+        #[fexit]
+        fn $third(ctx: FExitContext) -> u32 {
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
             0
         }
         #[kprobe]
@@ -119,12 +135,16 @@ macro_rules! syscall_probes {
 }
 
 syscall_probes! {
-    Mmap: mmap_fentry mmap_fexit mmap_kprobe mmap_enter mmap_exit;
-    Munmap: munmap_fentry munmap_fexit munmap_kprobe munmap_enter munmap_exit;
-    Mremap: mremap_fentry mremap_fexit mremap_kprobe mremap_enter mremap_exit;
-    Mprotect: mprotect_fentry mprotect_fexit mprotect_kprobe
-        mprotect_enter mprotect_exit;
-    Brk: brk_fentry brk_fexit brk_kprobe brk_enter brk_exit;
-    Madvise: madvise_fentry madvise_fexit madvise_kprobe
-        madvise_enter madvise_exit;
+    Mmap: mmap_fentry mmap_fexit mmap_kprobe mmap_fexit_1 mmap_fexit_2
+        mmap_fexit_3 mmap_enter mmap_exit;
+    Munmap: munmap_fentry munmap_fexit munmap_kprobe munmap_fexit_1 munmap_fexit_2
+        munmap_fexit_3 munmap_enter munmap_exit;
+    Mremap: mremap_fentry mremap_fexit mremap_kprobe mremap_fexit_1 mremap_fexit_2
+        mremap_fexit_3 mremap_enter mremap_exit;
+    Mprotect: mprotect_fentry mprotect_fexit mprotect_kprobe mprotect_fexit_1 mprotect_fexit_2
+        mprotect_fexit_3 mprotect_enter mprotect_exit;
+    Brk: brk_fentry brk_fexit brk_kprobe brk_fexit_1 brk_fexit_2
+        brk_fexit_3 brk_enter brk_exit;
+    Madvise: madvise_fentry madvise_fexit madvise_kprobe madvise_fexit_1 madvise_fexit_2
+        madvise_fexit_3 madvise_enter madvise_exit;
 }
