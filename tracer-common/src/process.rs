@@ -81,8 +81,8 @@ pub struct Thread {
     pub stacks: u32,
     /// Faults until the next sampled one.
     pub fault_countdown: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Further calls without a stack until the next one with.
+    pub stack_countdown: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

@@ -53,6 +53,19 @@ impl Syscall {
         })
     }
 
+    /// Bytes that a successful call was about, as asked for, not rounded to pages. `brk` has the
+    /// break before the call in the second place of its arguments, 0 if unknown.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bytes(self, args: &[u64; 5], result: u64) -> u64 {
+        match self {
+            Self::Mremap => args[2],
+            Self::Brk if args[1] == 0 => 0,
+            Self::Brk => result.abs_diff(args[1]),
+            _ => args[1],
+        }
+    }
+
     /// The name that the kernel and strace use.
     #[must_use]
     pub const fn name(self) -> &'static str {

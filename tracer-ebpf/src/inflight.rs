@@ -77,7 +77,7 @@ pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     thread.call = 0;
     let errno = errno(syscall, &thread.args, result);
     let duration_ns = time_ns.saturating_sub(thread.call_start_ns);
-    let bytes = if errno == 0 { bytes(syscall, &thread.args, result as u64) } else { 0 };
+    let bytes = if errno == 0 { syscall.bytes(&thread.args, result as u64) } else { 0 };
     count(thread.process, syscall, errno, bytes, duration_ns);
     if errno == 0 && config::whole_machine() == 0 {
         record(ctx, thread, syscall, result as u64, duration_ns, time_ns, tid);
@@ -104,17 +104,6 @@ fn errno(syscall: Syscall, args: &[u64; 5], result: i64) -> u32 {
         return if (result as u64) < args[0] { ENOMEM } else { 0 };
     }
     if (-MAX_ERRNO..0).contains(&result) { -result as u32 } else { 0 }
-}
-
-/// Bytes that a successful call was about.
-#[inline(always)]
-fn bytes(syscall: Syscall, args: &[u64; 5], result: u64) -> u64 {
-    match syscall {
-        Syscall::Mremap => args[2],
-        Syscall::Brk if args[1] == 0 => 0,
-        Syscall::Brk => result.abs_diff(args[1]),
-        _ => args[1],
-    }
 }
 
 #[inline(always)]
@@ -212,10 +201,17 @@ fn record(
 /// record costs, so that all of them come from threads that call seldom, and few from others.
 #[inline(always)]
 fn stack_weight(thread: &mut Thread) -> u32 {
+    // One in a period on average, never in step with a loop of calls.
+    let period = config::stack_period().max(1);
     if thread.stacks < config::first_stacks() {
         thread.stacks += 1;
+        thread.stack_countdown = random() % period;
         return 1;
     }
-    let period = config::stack_period().max(1);
-    if random() % period == 0 { period } else { 0 }
+    if thread.stack_countdown > 0 {
+        thread.stack_countdown -= 1;
+        return 0;
+    }
+    thread.stack_countdown = random() % (2 * period - 1);
+    period
 }

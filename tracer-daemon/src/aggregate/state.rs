@@ -117,7 +117,7 @@ impl<N: KernelNames> State<N> {
             let weight = u64::from(call.stack_weight);
             let sum = StackSum {
                 count: weight,
-                bytes: weight.saturating_mul(bytes(syscall, call)),
+                bytes: weight.saturating_mul(syscall.bytes(&call.args, call.result)),
                 duration_ns: weight.saturating_mul(call.duration_ns),
             };
             let key = StackKey::new(call.header.process, process.programs, syscall.name(), stack);
@@ -153,14 +153,5 @@ impl<N: KernelNames> State<N> {
     fn fork(&mut self, fork: &Fork) {
         let parent = self.processes.entry(fork.header.process).or_default().clone();
         self.processes.insert(fork.child, parent);
-    }
-}
-
-fn bytes(syscall: Syscall, call: &MemoryCall) -> u64 {
-    match syscall {
-        Syscall::Mremap => call.args[2],
-        Syscall::Brk if call.args[1] == 0 => 0,
-        Syscall::Brk => call.result.abs_diff(call.args[1]),
-        _ => call.args[1],
     }
 }

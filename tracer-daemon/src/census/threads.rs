@@ -36,19 +36,6 @@ impl ProcRoot {
         Ok(sum)
     }
 
-    /// Nanoseconds that the living threads have spent on a CPU, up to a scheduler's tick ago.
-    ///
-    /// # Errors
-    /// If the process has ended or the kernel was built without `CONFIG_SCHED_INFO`.
-    pub fn on_cpu_ns(&self, pid: u32) -> Result<u64, CensusError> {
-        let mut sum = 0_u64;
-        self.for_each_thread(pid, "schedstat", |line| {
-            sum = sum.saturating_add(first_number(line).ok_or("does not begin with a number")?);
-            Ok(())
-        })?;
-        Ok(sum)
-    }
-
     /// Calls `visit` with the file of each thread. Threads that end meanwhile are left out.
     fn for_each_thread(
         &self,
@@ -90,27 +77,29 @@ mod tests {
             let mut status = name.to_vec();
             status.extend(b"voluntary_ctxt_switches:\t10\nnonvoluntary_ctxt_switches:\t3\n");
             fake.write(&format!("5/task/{tid}/status"), &status);
-            fake.write(&format!("5/task/{tid}/schedstat"), b"1500 7 9\n");
         }
         let sum = fake.root().switches(5).unwrap();
         assert_eq!((sum.voluntary, sum.involuntary), (20, 6));
-        assert_eq!(fake.root().on_cpu_ns(5).unwrap(), 3000);
     }
 
     #[test]
     fn a_thread_that_has_ended_is_left_out() {
         let fake = FakeProc::new();
-        fake.write("5/task/5/schedstat", b"1500 7 9\n");
+        fake.write(
+            "5/task/5/status",
+            b"voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t2\n",
+        );
         fake.write("5/task/6/gone", b"");
-        assert_eq!(fake.root().on_cpu_ns(5).unwrap(), 1500);
+        assert_eq!(fake.root().switches(5).unwrap(), Switches { voluntary: 1, involuntary: 2 });
     }
 
     #[test]
     fn failures_are_told_apart() {
         let fake = FakeProc::new();
-        fake.write("5/task/5/schedstat", b"x\n");
-        assert!(matches!(fake.root().on_cpu_ns(5), Err(CensusError::Malformed { .. })));
-        assert!(matches!(fake.root().switches(5), Err(CensusError::Unreadable { .. })));
+        fake.write("5/task/5/status", b"x\n");
+        fake.write("7/task/7/gone", b"");
+        assert!(matches!(fake.root().switches(5), Err(CensusError::Malformed { .. })));
+        assert!(matches!(fake.root().switches(7), Err(CensusError::Unreadable { .. })));
         assert!(matches!(fake.root().switches(6), Err(CensusError::NoSuchProcess(6))));
     }
 
@@ -118,6 +107,5 @@ mod tests {
     fn this_process_can_be_read() {
         let (root, pid) = (ProcRoot::default(), std::process::id());
         root.switches(pid).unwrap();
-        root.on_cpu_ns(pid).unwrap();
     }
 }

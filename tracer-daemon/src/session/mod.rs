@@ -7,6 +7,7 @@ mod machine;
 mod naming;
 mod open;
 mod options;
+mod traced;
 
 use std::{
     collections::HashMap,
@@ -26,14 +27,11 @@ pub use machine::Machine;
 use naming::Naming;
 use open::Opened;
 pub use options::Options;
+use traced::Traced;
 
 use crate::{
-    aggregate::{
-        Snapshot,
-        snapshot::{TargetInfo, Tracer},
-        state::State,
-    },
-    census::{ProcRoot, ProcessStat, Switches},
+    aggregate::{Snapshot, snapshot::Tracer, state::State},
+    census::{ProcRoot, ProcessStat},
     decode::decode,
     error::Error,
     kernel,
@@ -65,18 +63,6 @@ pub struct Session {
     undecodable: u64,
     living: HashMap<ProcessId, ProcessStat>,
     traced: Option<Traced>,
-}
-
-/// The process that the window belongs to.
-struct Traced {
-    process: ProcessId,
-    since: Instant,
-    until: Option<Instant>,
-    first: ProcessStat,
-    first_switches: Option<Switches>,
-    last: ProcessStat,
-    last_switches: Option<Switches>,
-    info: TargetInfo,
 }
 
 impl Session {
@@ -130,42 +116,9 @@ impl Session {
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
-        let since = Instant::now();
-        let first = self
-            .root
-            .stat(pid)
-            .ok()
-            .filter(|stat| stat.start_ticks == found.start_ticks && stat.state != 'Z')
-            .ok_or_else(|| {
-                Error::NoSuchProcess(format!(
-                    "process {pid} ended before anything was measured; start it again and attach"
-                ))
-            })?;
-        let switches = self.root.switches(pid).ok();
+        self.traced = Some(Traced::begin(&self.root, found)?);
         self.naming.know(ProcessId::new(pid, found.start_ticks), 0);
-        self.traced = Some(Traced {
-            process: ProcessId::new(pid, found.start_ticks),
-            since,
-            until: None,
-            info: self.target_info(&first),
-            last: first.clone(),
-            first,
-            first_switches: switches,
-            last_switches: switches,
-        });
         Ok(())
-    }
-
-    fn target_info(&self, stat: &ProcessStat) -> TargetInfo {
-        TargetInfo {
-            pid: stat.pid,
-            start_time: Some(stat.start_ticks as f64 * tracer_common::TICK_NS as f64 / 1e9),
-            comm: stat.comm.clone(),
-            exe: self.root.exe(stat.pid).map(|path| path.to_string_lossy().into_owned()),
-            cmdline: self.root.cmdline(stat.pid),
-            threads: Some(stat.threads),
-            allocator: None,
-        }
     }
 
     /// Takes in what has come, and looks at the process. To be called every few milliseconds.
@@ -185,40 +138,18 @@ impl Session {
         {
             log::debug!("fault samples keep their weight: {error}");
         }
-        self.look();
+        if let Some(traced) = &mut self.traced {
+            traced.look(&self.root, now);
+        }
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
     }
 
-    /// Reads what `/proc` says of the process while it is there.
-    fn look(&mut self) {
-        let Some(traced) = &mut self.traced else {
-            return;
-        };
-        let Ok(stat) = self.root.stat(traced.process.pid) else {
-            return;
-        };
-        if stat.start_ticks != traced.process.start_ticks {
-            return;
-        }
-        if stat.state != 'Z' {
-            traced.last_switches = self.root.switches(stat.pid).ok().or(traced.last_switches);
-            traced.info.threads = Some(stat.threads);
-        }
-        traced.last = stat;
-    }
-
     /// What the process is called now: `run` knows only after its exec.
     pub fn refresh_target(&mut self) {
-        let Some(pid) = self.traced.as_ref().map(|traced| traced.process.pid) else {
-            return;
-        };
-        if let Ok(stat) = self.root.stat(pid) {
-            let info = self.target_info(&stat);
-            if let Some(traced) = &mut self.traced {
-                traced.info = info;
-            }
+        if let Some(traced) = &mut self.traced {
+            traced.refresh(&self.root);
         }
     }
 
@@ -258,7 +189,7 @@ impl Session {
         self.tick();
         self.cost.end(&self.attached.ebpf, now);
         if let Some(traced) = &mut self.traced {
-            traced.until = Some(now);
+            traced.end(&self.root, now);
         }
         Ok(())
     }

@@ -1,0 +1,97 @@
+//! What `/proc` says of the process that the window belongs to, at its beginning and at its end.
+
+use std::time::{Duration, Instant};
+
+use tracer_common::{ProcessId, TICK_NS};
+
+use crate::{
+    aggregate::snapshot::TargetInfo,
+    census::{ProcRoot, ProcessStat, Switches},
+    error::Error,
+};
+
+/// Context switches stand in a file of each thread: too many to be read as often as the rest.
+const BETWEEN_SWITCHES: Duration = Duration::from_secs(1);
+
+/// The process that the window belongs to.
+pub(super) struct Traced {
+    pub(super) process: ProcessId,
+    pub(super) since: Instant,
+    pub(super) until: Option<Instant>,
+    pub(super) first: ProcessStat,
+    pub(super) first_switches: Option<Switches>,
+    pub(super) last: ProcessStat,
+    pub(super) last_switches: Option<Switches>,
+    pub(super) info: TargetInfo,
+    read_switches_at: Instant,
+}
+
+impl Traced {
+    /// The window begins.
+    pub(super) fn begin(root: &ProcRoot, found: &ProcessStat) -> Result<Self, Error> {
+        let since = Instant::now();
+        let pid = found.pid;
+        let is_it = |stat: &ProcessStat| stat.start_ticks == found.start_ticks && stat.state != 'Z';
+        let first = root.stat(pid).ok().filter(is_it).ok_or_else(|| {
+            Error::NoSuchProcess(format!(
+                "process {pid} ended before anything was measured; start it again and attach"
+            ))
+        })?;
+        let switches = root.switches(pid).ok();
+        Ok(Self {
+            process: ProcessId::new(pid, found.start_ticks),
+            since,
+            until: None,
+            info: target_info(root, &first),
+            last: first.clone(),
+            first,
+            first_switches: switches,
+            last_switches: switches,
+            read_switches_at: since + BETWEEN_SWITCHES,
+        })
+    }
+
+    /// Reads on while the process is there.
+    pub(super) fn look(&mut self, root: &ProcRoot, now: Instant) {
+        let Ok(stat) = root.stat(self.process.pid) else {
+            return;
+        };
+        if stat.start_ticks != self.process.start_ticks {
+            return;
+        }
+        if stat.state != 'Z' {
+            self.info.threads = Some(stat.threads);
+            if now >= self.read_switches_at {
+                self.last_switches = root.switches(stat.pid).ok().or(self.last_switches);
+                self.read_switches_at = now + BETWEEN_SWITCHES;
+            }
+        }
+        self.last = stat;
+    }
+
+    /// The window ended at `now`.
+    pub(super) fn end(&mut self, root: &ProcRoot, now: Instant) {
+        self.until = Some(now);
+        self.read_switches_at = now;
+        self.look(root, now);
+    }
+
+    /// What the process is called now.
+    pub(super) fn refresh(&mut self, root: &ProcRoot) {
+        if let Ok(stat) = root.stat(self.process.pid) {
+            self.info = target_info(root, &stat);
+        }
+    }
+}
+
+fn target_info(root: &ProcRoot, stat: &ProcessStat) -> TargetInfo {
+    TargetInfo {
+        pid: stat.pid,
+        start_time: Some(stat.start_ticks as f64 * TICK_NS as f64 / 1e9),
+        comm: stat.comm.clone(),
+        exe: root.exe(stat.pid).map(|path| path.to_string_lossy().into_owned()),
+        cmdline: root.cmdline(stat.pid),
+        threads: Some(stat.threads),
+        allocator: None,
+    }
+}
