@@ -28,6 +28,8 @@ pub enum RecordKind {
     Exec = 7,
     /// [`Header`] alone: the last thread of the process has ended.
     Exit = 8,
+    /// [`crate::LookupSample`].
+    Lookup = 9,
 }
 
 impl RecordKind {
@@ -43,6 +45,7 @@ impl RecordKind {
             6 => Self::Fork,
             7 => Self::Exec,
             8 => Self::Exit,
+            9 => Self::Lookup,
             _ => return None,
         })
     }

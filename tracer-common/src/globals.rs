@@ -32,6 +32,8 @@ pub struct KernelLayout {
     pub task_mm: u32,
     /// `mm_struct.brk`.
     pub mm_brk: u32,
+    /// `mm_struct.mmap_lock`.
+    pub mm_mmap_lock: u32,
     /// `signal_struct.live`.
     pub signal_live: u32,
     /// `signal_struct.min_flt`.
@@ -67,6 +69,7 @@ impl KernelLayout {
         task_comm: UNKNOWN_OFFSET,
         task_mm: UNKNOWN_OFFSET,
         mm_brk: UNKNOWN_OFFSET,
+        mm_mmap_lock: UNKNOWN_OFFSET,
         signal_live: UNKNOWN_OFFSET,
         signal_min_flt: UNKNOWN_OFFSET,
         signal_maj_flt: UNKNOWN_OFFSET,
@@ -91,6 +94,10 @@ pub struct Config {
     pub first_stacks: u32,
     /// After those, one of so many, chosen at random.
     pub stack_period: u32,
+    /// One look-up of so many is sampled, chosen at random.
+    pub lookup_period: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// What user space changes while the programs run.
@@ -107,8 +114,8 @@ pub struct Control {
     pub syscalls: u32,
     /// Faults that a sample of the perf event stands for at present.
     pub fault_weight: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1 while the tracer reads the mappings of a target, which takes the target's `mmap_lock`.
+    pub reading: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

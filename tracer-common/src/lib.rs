@@ -6,6 +6,8 @@
 mod counters;
 mod events;
 mod globals;
+mod lock;
+mod lookup;
 mod process;
 mod syscall;
 
@@ -18,6 +20,8 @@ pub use events::{
     Stack, WithStack,
 };
 pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
+pub use lock::{LockKey, LockWaits};
+pub use lookup::{Lookup, LookupCounts, LookupSample};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
 pub use syscall::Syscall;
 

@@ -1,3 +1,4 @@
+use crate::LookupCounts;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of `task_struct.comm`, the final NUL included.
@@ -83,6 +84,17 @@ pub struct Thread {
     pub fault_countdown: u32,
     /// Further calls without a stack until the next one with.
     pub stack_countdown: u32,
+    /// Look-ups so far. Here and not in a map of their own: faults make one or more each, and this
+    /// entry is at hand.
+    pub lookups: LookupCounts,
+    /// Look-ups until the next sampled one.
+    pub lookup_countdown: u64,
+    /// When the wait for `mmap_lock` under way began; 0: none.
+    pub wait_start_ns: u64,
+    /// Whether that wait is for having the lock alone.
+    pub wait_write: u32,
+    /// Whether the tracer was reading the process's mappings when it began.
+    pub wait_traced: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

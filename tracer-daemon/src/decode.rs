@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 use tracer_common::{
-    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
-    Stack, Syscall, WithStack,
+    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall,
+    RecordKind, STACK_FRAMES, Stack, Syscall, WithStack,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -16,6 +16,8 @@ pub enum Event {
     Fault(FaultSample, Option<Stack>),
     /// What a CPU was doing.
     Cpu(CpuSample),
+    /// A look-up of an area, or a search for room.
+    Lookup(Lookup, LookupSample),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -36,6 +38,9 @@ pub enum DecodeError {
     /// No system call has this number.
     #[error("record of unknown system call {0}")]
     Syscall(u32),
+    /// No look-up has this number.
+    #[error("record of unknown look-up {0}")]
+    Lookup(u32),
     /// More frames than a record has room for.
     #[error("record with a stack of {0} frames")]
     Depth(u64),
@@ -65,6 +70,14 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
                 return Err(DecodeError::Depth(sample.depth.into()));
             }
             Event::Cpu(sample)
+        }
+        RecordKind::Lookup => {
+            let sample: LookupSample = read(bytes)?;
+            if sample.depth > KERNEL_FRAMES as u64 {
+                return Err(DecodeError::Depth(sample.depth));
+            }
+            let function = Lookup::from_u32(sample.function);
+            Event::Lookup(function.ok_or(DecodeError::Lookup(sample.function))?, sample)
         }
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),

@@ -6,7 +6,7 @@
 
 use alloctrace::{
     aggregate::{
-        cpu::KernelNames,
+        kernel_path::KernelNames,
         snapshot::{Cpu, FaultTotals, Snapshot, Window},
         state::State,
     },

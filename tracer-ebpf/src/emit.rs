@@ -6,7 +6,10 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
     maps::ring_buf::RingBufEntry,
 };
-use tracer_common::{Header, Loss, ProcessId, RecordKind, STACK_FRAMES, Stack, WithStack};
+use tracer_common::{
+    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, ProcessId, RecordKind, STACK_FRAMES, Stack,
+    WithStack,
+};
 
 use crate::{
     kernel::user_word,
@@ -34,6 +37,17 @@ pub fn add(counter: *mut u64, amount: u64) {
             amount = in(reg) amount,
         );
     }
+}
+
+/// The same number, in a way that older verifiers understand to be a bucket's: the compiler knows
+/// as much already, and would leave a plain mask out.
+#[inline(always)]
+pub fn below_buckets(bucket: usize) -> usize {
+    let mut bucket = bucket as u64;
+    const { assert!(DURATION_BUCKETS == 32) };
+    // SAFETY: arithmetic on a register.
+    unsafe { core::arch::asm!("{bucket} &= 31", bucket = inout(reg) bucket) };
+    bucket as usize
 }
 
 /// Monotonic time.
@@ -81,6 +95,15 @@ pub fn emit_with_stack<T: 'static>(
         (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
     }
     submit(entry);
+}
+
+/// Fills `frames` with the kernel stack; returns how many there are.
+#[inline(always)]
+pub fn kernel_stack(ctx: &impl EbpfContext, frames: *mut [u64; KERNEL_FRAMES]) -> u32 {
+    const BYTES: u32 = size_of::<[u64; KERNEL_FRAMES]>() as u32;
+    // SAFETY: `frames` points into a reserved record and has room for `BYTES`.
+    let got = unsafe { bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, 0) };
+    if got > 0 { got as u32 / 8 } else { 0 }
 }
 
 /// Room for a record.

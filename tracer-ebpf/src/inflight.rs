@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    emit::{add, emit, emit_with_stack, header, lose, now},
+    emit::{add, below_buckets, emit, emit_with_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
     kernel::{config, current_break, current_user_stack},
     maps::{ERRNOS, SYSCALLS, THREADS, entry},
@@ -145,17 +145,6 @@ fn count_unfinished(process: ProcessId, syscall: u32) {
         // SAFETY: from the map, checked.
         add(unsafe { &raw mut (*counter).calls }, 1);
     }
-}
-
-/// The same number, in a way that older verifiers understand to be a bucket's: the compiler knows
-/// as much already, and would leave a plain mask out.
-#[inline(always)]
-fn below_buckets(bucket: usize) -> usize {
-    let mut bucket = bucket as u64;
-    const { assert!(DURATION_BUCKETS == 32) };
-    // SAFETY: arithmetic on a register.
-    unsafe { core::arch::asm!("{bucket} &= 31", bucket = inout(reg) bucket) };
-    bucket as usize
 }
 
 #[inline(always)]

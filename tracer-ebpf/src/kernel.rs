@@ -13,8 +13,14 @@ use tracer_common::{COMM_LENGTH, Config, KernelLayout, TICK_NS, UNKNOWN_OFFSET};
 static LAYOUT: KernelLayout = KernelLayout::UNKNOWN;
 
 #[unsafe(no_mangle)]
-static CONFIG: Config =
-    Config { whole_machine: 0, fault_period: 1, first_stacks: 0, stack_period: 1 };
+static CONFIG: Config = Config {
+    whole_machine: 0,
+    fault_period: 1,
+    first_stacks: 0,
+    stack_period: 1,
+    lookup_period: 1,
+    reserved: 0,
+};
 
 /// A field of a static that the loader overwrites: the compiler must not take its initial value.
 macro_rules! loaded {
@@ -45,6 +51,7 @@ pub mod offset {
         task_comm,
         task_mm,
         mm_brk,
+        mm_mmap_lock,
         signal_live,
         signal_min_flt,
         signal_maj_flt,
@@ -64,7 +71,7 @@ macro_rules! config {
 /// Settings, as in [`Config`].
 pub mod config {
     use super::CONFIG;
-    config!(whole_machine, fault_period, first_stacks, stack_period);
+    config!(whole_machine, fault_period, first_stacks, stack_period, lookup_period);
 }
 
 /// The value `offset` bytes into the kernel object at `base`.
@@ -102,6 +109,16 @@ pub fn process_comm(task: u64) -> Option<[u8; COMM_LENGTH]> {
 pub fn current_break() -> u64 {
     let mm = field::<u64>(current_task(), offset::task_mm()).unwrap_or(0);
     field::<u64>(mm, offset::mm_brk()).unwrap_or(0)
+}
+
+/// Where the running process's `mmap_lock` is; 0 if unknown.
+#[inline(always)]
+pub fn current_mmap_lock() -> u64 {
+    let place = offset::mm_mmap_lock();
+    match field::<u64>(current_task(), offset::task_mm()) {
+        Some(mm) if mm != 0 && place != UNKNOWN_OFFSET => mm + u64::from(place),
+        _ => 0,
+    }
 }
 
 /// A copy of the user registers that `regs` points to in the kernel.

@@ -6,8 +6,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter,
-    SyscallKey, Target, Thread,
+    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
+    ProcessId, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -58,6 +58,16 @@ pub static FAULT_TIMES: PerCpuHashMap<ProcessId, FaultTime> =
 /// Forks, execs and exits by process.
 #[map]
 pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Waits for `mmap_lock` by process, call and side.
+#[map]
+pub static LOCK_WAITS: PerCpuHashMap<LockKey, LockWaits> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Look-ups of threads that have ended, by process; those of the living are in [`THREADS`].
+#[map]
+pub static LOOKUPS: PerCpuHashMap<ProcessId, LookupCounts> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
 /// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once. Allocated

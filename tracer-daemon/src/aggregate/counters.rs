@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use tracer_common::{
-    ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, SyscallCounter, SyscallKey,
+    ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProcessId,
+    SyscallCounter, SyscallKey,
 };
 
 /// Every counter as it stood, summed over the CPUs.
@@ -17,6 +18,10 @@ pub struct Counters {
     pub fault_times: HashMap<ProcessId, FaultTime>,
     /// Forks, execs, exits.
     pub lifecycles: HashMap<ProcessId, Lifecycle>,
+    /// Waits for `mmap_lock`.
+    pub lock_waits: HashMap<LockKey, LockWaits>,
+    /// Look-ups; empty where they are not measured.
+    pub lookups: HashMap<ProcessId, LookupCounts>,
     /// What ended threads left.
     pub exits: HashMap<ProcessId, ExitTotals>,
     /// What is missing.
@@ -28,6 +33,7 @@ impl Counters {
     pub fn processes(&self) -> impl Iterator<Item = ProcessId> {
         let plain = self.exits.keys().chain(self.lifecycles.keys());
         let plain = plain.chain(self.fault_times.keys()).copied();
+        let plain = plain.chain(self.lock_waits.keys().map(|key| key.process));
         plain.chain(self.syscalls.keys().map(|key| key.process))
     }
 }
@@ -54,6 +60,22 @@ impl Sum for SyscallCounter {
             duration_ns: self.duration_ns.plus(other.duration_ns),
             durations: std::array::from_fn(|at| self.durations[at].plus(other.durations[at])),
         }
+    }
+}
+
+impl Sum for LockWaits {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            waits: self.waits.plus(other.waits),
+            wait_ns: self.wait_ns.plus(other.wait_ns),
+            durations: std::array::from_fn(|at| self.durations[at].plus(other.durations[at])),
+        }
+    }
+}
+
+impl Sum for LookupCounts {
+    fn plus(self, other: Self) -> Self {
+        Self { calls: std::array::from_fn(|at| self.calls[at].plus(other.calls[at])) }
     }
 }
 

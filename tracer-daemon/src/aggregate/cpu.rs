@@ -1,36 +1,23 @@
 //! What the target's CPU time goes into, by samples of its clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::snapshot::CpuShare;
+use tracer_common::Lookup;
 
-/// Kernel functions that tell what the kernel was asked to do. The outermost one on a stack
-/// decides; a fault taken inside a system call is a fault.
-const PLACES: &[(&str, &str)] = &[
-    ("exc_page_fault", FAULT),
-    ("asm_exc_page_fault", FAULT),
-    ("__x64_sys_mmap", "mmap"),
-    ("__x64_sys_munmap", "munmap"),
-    ("__x64_sys_mremap", "mremap"),
-    ("__x64_sys_mprotect", "mprotect"),
-    ("__x64_sys_brk", "brk"),
-    ("__x64_sys_madvise", "madvise"),
-];
-const FAULT: &str = "fault";
+use super::{
+    kernel_path::{FAULT, Path},
+    snapshot::CpuShare,
+};
+
 const USER: &str = "user";
 const OTHER_KERNEL: &str = "other_kernel";
-
-/// Names of kernel addresses.
-pub trait KernelNames {
-    /// The function that holds `address`.
-    fn name(&self, address: u64) -> Option<&str>;
-}
 
 /// Samples by place.
 #[derive(Clone, Debug, Default)]
 pub struct CpuSamples {
     places: BTreeMap<&'static str, u64>,
-    known: HashMap<u64, Option<&'static str>>,
+    faults: u64,
+    lookups: BTreeMap<Lookup, u64>,
 }
 
 impl CpuSamples {
@@ -40,17 +27,13 @@ impl CpuSamples {
     }
 
     /// A sample in the kernel.
-    pub fn add_kernel(&mut self, frames: &[u64], names: &impl KernelNames) {
-        let mut found = None;
-        for &frame in frames {
-            let place = *self.known.entry(frame).or_insert_with(|| place(names.name(frame)));
-            if place == Some(FAULT) {
-                found = place;
-                break;
-            }
-            found = place.or(found);
+    pub fn add_kernel(&mut self, path: Path) {
+        let place = path.busy.or(path.asked).unwrap_or(OTHER_KERNEL);
+        *self.places.entry(place).or_default() += 1;
+        self.faults += u64::from(path.asked == Some(FAULT));
+        if let Some(function) = path.lookup {
+            *self.lookups.entry(function).or_default() += 1;
         }
-        *self.places.entry(found.unwrap_or(OTHER_KERNEL)).or_default() += 1;
     }
 
     /// All samples.
@@ -59,10 +42,16 @@ impl CpuSamples {
         self.places.values().sum()
     }
 
-    /// Samples inside faults.
+    /// Samples inside faults, whatever they were busy with.
     #[must_use]
     pub fn in_faults(&self) -> u64 {
-        self.places.get(FAULT).copied().unwrap_or(0)
+        self.faults
+    }
+
+    /// Samples inside a look-up.
+    #[must_use]
+    pub fn in_lookup(&self, function: Lookup) -> u64 {
+        self.lookups.get(&function).copied().unwrap_or(0)
     }
 
     /// Shares, largest first.
@@ -82,35 +71,23 @@ impl CpuSamples {
     }
 }
 
-fn place(name: Option<&str>) -> Option<&'static str> {
-    let name = name?;
-    PLACES.iter().find(|(function, _)| *function == name).map(|(_, place)| *place)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct Names;
-    impl KernelNames for Names {
-        fn name(&self, address: u64) -> Option<&str> {
-            ["clear_page", "asm_exc_page_fault", "__x64_sys_mmap", "do_syscall_64"]
-                .get(usize::try_from(address).ok()?)
-                .copied()
-        }
-    }
-
     #[test]
-    fn a_sample_belongs_to_what_the_kernel_was_asked_for() {
+    fn a_sample_belongs_to_the_work_else_to_what_was_asked_for() {
         let mut samples = CpuSamples::default();
         samples.add_user();
-        samples.add_kernel(&[0, 1], &Names);
-        samples.add_kernel(&[0, 1, 2, 3], &Names);
-        samples.add_kernel(&[0, 2, 3], &Names);
-        samples.add_kernel(&[0, 3], &Names);
+        samples.add_kernel(Path { asked: Some(FAULT), ..Path::default() });
+        samples.add_kernel(Path { asked: Some(FAULT), busy: Some("page_zeroing"), lookup: None });
+        let lookup = Some(Lookup::FindVma);
+        samples.add_kernel(Path { asked: Some("mmap"), busy: Some("look_up"), lookup });
+        samples.add_kernel(Path::default());
         assert_eq!((samples.in_faults(), samples.total()), (2, 5));
+        assert_eq!(samples.in_lookup(Lookup::FindVma), 1);
         let shares = samples.shares();
-        assert_eq!((shares[0].place.as_str(), shares[0].share), (FAULT, 0.4));
-        assert_eq!(shares.len(), 4);
+        assert!(shares.iter().all(|share| (share.share - 0.2).abs() < 1e-9), "{shares:?}");
+        assert!(shares.iter().any(|share| share.place == OTHER_KERNEL));
     }
 }

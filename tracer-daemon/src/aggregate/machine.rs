@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::{DURATION_BUCKETS, Loss, Syscall};
+use tracer_common::{DURATION_BUCKETS, LockWaits, Loss, Syscall};
 
-use super::snapshot::ProbeStatus;
+use super::{locks::LockSide, snapshot::ProbeStatus};
 
 /// Everything counted on the machine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +37,8 @@ pub struct GroupTotals {
     pub major_faults: u64,
     /// Time in faults, sampled.
     pub fault_seconds: Option<f64>,
+    /// Waits for `mmap_lock`; a side that nobody waited for is absent.
+    pub lock_waits: BTreeMap<LockSide, LockWaits>,
     /// Processes that were forked.
     pub forks: u64,
     /// Programs that were executed.

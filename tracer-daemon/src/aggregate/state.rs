@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 
 use tracer_common::{
-    CpuSample, FaultSample, Fork, KERNEL_FRAMES, MemoryCall, ProcessId, Stack, Syscall,
+    CpuSample, FaultSample, Fork, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, ProcessId,
+    Stack, Syscall,
 };
 
 use super::{
-    cpu::{CpuSamples, KernelNames},
+    cpu::CpuSamples,
     cycles::Cycles,
+    kernel_path::{KernelNames, Paths},
+    lookups::Lookups,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
+    snapshot::LookupPath,
     stacks::{StackKey, StackSum, Stacks},
 };
 use crate::decode::Event;
@@ -31,6 +35,7 @@ struct Process {
 pub struct State<N> {
     processes: HashMap<ProcessId, Process>,
     kernel_names: N,
+    paths: Paths,
     died: Vec<Cycle>,
     /// Finished mappings.
     pub cycles: Cycles,
@@ -38,6 +43,8 @@ pub struct State<N> {
     pub stacks: Stacks,
     /// Samples of the CPU clock.
     pub cpu: CpuSamples,
+    /// Samples of look-ups.
+    pub lookups: Lookups,
     /// Fault samples.
     pub fault_samples: u64,
     /// Faults that they stand for.
@@ -55,10 +62,12 @@ impl<N: KernelNames> State<N> {
         Self {
             processes: HashMap::new(),
             kernel_names,
+            paths: Paths::default(),
             died: Vec::new(),
             cycles: Cycles::new(),
             stacks: Stacks::default(),
             cpu: CpuSamples::default(),
+            lookups: Lookups::default(),
             fault_samples: 0,
             fault_weight: 0,
             ended: 0,
@@ -72,6 +81,7 @@ impl<N: KernelNames> State<N> {
             Event::Memory(syscall, call, stack) => self.memory(*syscall, call, stack.as_ref()),
             Event::Fault(fault, stack) => self.fault(fault, stack.as_ref()),
             Event::Cpu(sample) => self.cpu(sample),
+            Event::Lookup(function, sample) => self.lookup(*function, sample),
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
@@ -146,7 +156,20 @@ impl<N: KernelNames> State<N> {
             return;
         }
         let depth = (sample.depth as usize).min(KERNEL_FRAMES);
-        self.cpu.add_kernel(&sample.frames[..depth], &self.kernel_names);
+        self.cpu.add_kernel(self.paths.path(&sample.frames[..depth], &self.kernel_names));
+    }
+
+    fn lookup(&mut self, function: Lookup, sample: &LookupSample) {
+        let depth = usize::try_from(sample.depth).unwrap_or(KERNEL_FRAMES).min(KERNEL_FRAMES);
+        let frames = &sample.frames[..depth];
+        let path = self.paths.path(frames, &self.kernel_names);
+        self.lookups.add(function, path, frames, u64::from(sample.weight));
+    }
+
+    /// The most frequent ways to a look-up.
+    #[must_use]
+    pub fn lookup_paths(&self, function: Lookup) -> Vec<LookupPath> {
+        self.lookups.paths(function, &self.kernel_names)
     }
 
     /// A child begins with its parent's mappings.

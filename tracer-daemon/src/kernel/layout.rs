@@ -27,7 +27,7 @@ const fn member(structure: &'static str, name: &'static str, slot: Slot) -> Memb
     Member { structure, name, slot }
 }
 
-const MEMBERS: [Member; 15] = [
+const MEMBERS: [Member; 16] = [
     member("task_struct", "tgid", |l| &mut l.task_tgid),
     member("task_struct", "pid", |l| &mut l.task_pid),
     member("task_struct", "group_leader", |l| &mut l.task_group_leader),
@@ -40,6 +40,7 @@ const MEMBERS: [Member; 15] = [
     member("task_struct", "comm", |l| &mut l.task_comm),
     member("task_struct", "mm", |l| &mut l.task_mm),
     member("mm_struct", "brk", |l| &mut l.mm_brk),
+    member("mm_struct", "mmap_lock", |l| &mut l.mm_mmap_lock),
     member("signal_struct", "live", |l| &mut l.signal_live),
     member("signal_struct", "min_flt", |l| &mut l.signal_min_flt),
     member("signal_struct", "maj_flt", |l| &mut l.signal_maj_flt),

@@ -43,13 +43,20 @@ impl Attached {
         self.signals.iter().any(is_it)
     }
 
-    /// Signals that could not be attached, as a line for each.
+    /// Signals that could not be attached, as a line for each reason.
     pub fn failures(&self) -> impl Iterator<Item = String> {
-        let missing = self.signals.iter().filter(|row| row.backend.is_none());
-        missing.map(|row| {
-            let reason = row.reason.as_deref().unwrap_or("no rung may be used");
-            format!("{} is not measured: {reason}", row.signal)
-        })
+        let missing: Vec<_> = self.signals.iter().filter(|row| row.backend.is_none()).collect();
+        let by_reason = missing.chunk_by(|one, next| one.reason == next.reason);
+        let lines: Vec<_> = by_reason
+            .map(|rows| {
+                let names: Vec<_> = rows.iter().map(|row| row.signal.as_str()).collect();
+                let is = if names.len() == 1 { "is" } else { "are" };
+                let reason = rows.iter().find_map(|row| row.reason.as_deref());
+                let reason = reason.unwrap_or("no rung may be used");
+                format!("{} {is} not measured: {reason}", names.join(", "))
+            })
+            .collect();
+        lines.into_iter()
     }
 
     /// Fails if nothing can be measured at all.
@@ -76,10 +83,10 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     let log_level: u8 = if settings.verbose { log::Level::Debug as u8 } else { 0 };
     let threads = settings.processes.saturating_mul(4).max(16384);
     let mut loader = EbpfLoader::new();
-    for per_process in ["SYSCALLS", "ERRNOS"] {
+    for per_process in ["SYSCALLS", "ERRNOS", "LOCK_WAITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(8));
     }
-    for per_process in ["FAULT_TIMES", "LIFECYCLES", "EXITS"] {
+    for per_process in ["FAULT_TIMES", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
     loader
@@ -125,7 +132,7 @@ pub fn survey(
 fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf>) -> ProbeStatus {
     let forced = settings.forced.get(signal.name);
     let mut refusals = Vec::new();
-    for rung in signal.rungs {
+    for rung in settings.order(signal) {
         if !settings.may_use(forced, rung.backend) {
             continue;
         }

@@ -12,6 +12,9 @@ pub struct Signal {
     pub purpose: &'static str,
     /// Whether the daemon needs it for the whole machine; the others serve attached targets.
     pub whole_machine: bool,
+    /// Whether only the entries of a function are counted. A kprobe is never skipped there, which a
+    /// trampoline is on kernels that preempt programs.
+    pub entries_only: bool,
     /// Ways to measure it, best first.
     pub rungs: &'static [Rung],
 }
@@ -122,6 +125,7 @@ macro_rules! syscall {
             name: $name,
             purpose: $purpose,
             whole_machine: true,
+            entries_only: false,
             rungs: &[
                 Rung {
                     backend: Backend::Fexit,
@@ -196,6 +200,29 @@ const fn probe(program: &'static str, point: Point) -> Probe {
     Probe { program, point }
 }
 
+/// A look-up's signal: the entry of the kernel's function of that name.
+macro_rules! lookup {
+    ($name:literal, $purpose:literal $(, $rung:expr)?) => {
+        Signal {
+            name: $name,
+            purpose: $purpose,
+            whole_machine: false,
+            entries_only: true,
+            rungs: &[
+                Rung {
+                    backend: Backend::Fentry,
+                    probes: &[probe(concat!($name, "_fentry"), Point::Fentry($name))],
+                },
+                Rung {
+                    backend: Backend::Kprobe,
+                    probes: &[probe(concat!($name, "_kprobe"), Point::Kprobe($name))],
+                },
+                $($rung,)?
+            ],
+        }
+    };
+}
+
 /// Every signal. `process` comes first: threads and processes must be known to end before
 /// anything counts them.
 pub const CATALOG: &[Signal] = &[
@@ -203,6 +230,7 @@ pub const CATALOG: &[Signal] = &[
         name: "process",
         purpose: "forks, execs, exits; fault totals of what has ended",
         whole_machine: true,
+        entries_only: false,
         rungs: &[
             Rung {
                 backend: Backend::TpBtf,
@@ -240,6 +268,7 @@ pub const CATALOG: &[Signal] = &[
         name: "faults",
         purpose: "where page faults fall, and their time",
         whole_machine: true,
+        entries_only: false,
         rungs: &[
             Rung {
                 backend: Backend::Fentry,
@@ -259,9 +288,46 @@ pub const CATALOG: &[Signal] = &[
         ],
     },
     Signal {
+        name: "mmap_lock",
+        purpose: "waits for the lock of the address space",
+        whole_machine: true,
+        entries_only: false,
+        rungs: &[
+            Rung {
+                backend: Backend::RawTracepoint,
+                probes: &[
+                    probe("contention_begin_raw", Point::RawTracepoint("contention_begin")),
+                    probe("contention_end_raw", Point::RawTracepoint("contention_end")),
+                ],
+            },
+            Rung {
+                backend: Backend::Kprobe,
+                probes: &[
+                    probe("lock_read_kprobe", Point::Kprobe("rwsem_down_read_slowpath")),
+                    probe("lock_read_kretprobe", Point::Kretprobe("rwsem_down_read_slowpath")),
+                    probe("lock_write_kprobe", Point::Kprobe("rwsem_down_write_slowpath")),
+                    probe("lock_write_kretprobe", Point::Kretprobe("rwsem_down_write_slowpath")),
+                ],
+            },
+        ],
+    },
+    lookup!("find_vma", "look-ups of the area at an address"),
+    lookup!("find_vma_intersection", "look-ups of the first area in a range"),
+    lookup!("find_vma_prev", "look-ups of an area and the one before"),
+    lookup!("lock_vma_under_rcu", "look-ups by faults, without the lock (6.4 and later)"),
+    lookup!(
+        "vm_unmapped_area",
+        "searches for a hole that is large enough",
+        Rung {
+            backend: Backend::RawTracepoint,
+            probes: &[probe("vm_unmapped_area_raw", Point::RawTracepoint("vm_unmapped_area"))],
+        }
+    ),
+    Signal {
         name: "cpu",
         purpose: "what the target's CPU time goes into",
         whole_machine: false,
+        entries_only: false,
         rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
     },
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{Config, KernelLayout};
 
-use super::catalog::{Backend, CATALOG};
+use super::catalog::{Backend, CATALOG, Rung, Signal};
 use crate::kernel;
 
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
@@ -39,6 +39,8 @@ impl Settings {
                 fault_period: FAULT_PERIOD,
                 first_stacks: 64,
                 stack_period: 256,
+                lookup_period: 512,
+                reserved: 0,
             },
             layout,
             forced: Forced::default(),
@@ -66,6 +68,16 @@ impl Settings {
     #[must_use]
     pub fn may_use(&self, forced: Option<Backend>, backend: Backend) -> bool {
         forced.map_or(backend != Backend::Fexit || self.preempts, |forced| forced == backend)
+    }
+
+    /// The rungs of a signal in the order in which they are to be tried on this kernel.
+    pub fn order(&self, signal: &Signal) -> Vec<&'static Rung> {
+        let mut rungs: Vec<_> = signal.rungs.iter().collect();
+        if self.preempts && signal.entries_only {
+            // Stable: the others keep their order.
+            rungs.sort_by_key(|rung| rung.backend != Backend::Kprobe);
+        }
+        rungs
     }
 
     /// Why a backend is left out although it may work. On perf's event every fault of the machine

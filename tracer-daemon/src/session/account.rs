@@ -5,15 +5,16 @@ use std::{
     time::Duration,
 };
 
-use tracer_common::{ExitTotals, ProcessId, Syscall, TICK_NS};
+use tracer_common::{ExitTotals, Lookup, ProcessId, Syscall, TICK_NS};
 
 use super::Traced;
 use crate::{
     aggregate::{
         Snapshot,
         counters::Counters,
-        cpu::KernelNames,
-        snapshot::{Cpu, FaultTotals, Overhead, ProbeStatus, SyscallTotals, Window},
+        kernel_path::KernelNames,
+        locks,
+        snapshot::{Cpu, FaultTotals, LookupTotals, Overhead, ProbeStatus, SyscallTotals, Window},
         state::State,
     },
     census::ProcessStat,
@@ -59,6 +60,12 @@ impl<N: KernelNames> Account<'_, N> {
             faults: self.faults(cpu_seconds),
             mappings: (attached("mmap") && attached("munmap"))
                 .then(|| state.cycles.snapshot(state.fault_weight, state.fault_samples)),
+            lookups: Lookup::ALL
+                .into_iter()
+                .filter(|function| attached(function.name()))
+                .map(|function| (function.name().to_owned(), self.lookup(function, cpu_seconds)))
+                .collect(),
+            lock_waits: attached("mmap_lock").then(|| locks::waits(&self.counters.lock_waits)),
             cpu_samples: state.cpu.shares(),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
@@ -86,6 +93,20 @@ impl<N: KernelNames> Account<'_, N> {
             *totals.errnos.entry(key.errno).or_default() += count;
         }
         totals
+    }
+
+    fn lookup(&self, function: Lookup, cpu_seconds: Option<f64>) -> LookupTotals {
+        let cpu = &self.state.cpu;
+        let samples = cpu.total();
+        let share = (samples > 0).then(|| cpu.in_lookup(function) as f64 / samples as f64);
+        let counts = self.counters.lookups.values();
+        LookupTotals {
+            calls: counts.map(|counts| counts.calls[function as usize]).sum(),
+            seconds: share.zip(cpu_seconds).map(|(share, seconds)| share * seconds),
+            share,
+            why: self.state.lookups.why(function),
+            paths: self.state.lookup_paths(function),
+        }
     }
 
     /// Every process of the window: those that live, and those that left something behind.

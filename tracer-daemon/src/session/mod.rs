@@ -199,7 +199,8 @@ impl Session {
     /// # Errors
     /// When the kernel refuses to hand its counters out.
     pub fn finish(mut self) -> Result<Snapshot, Error> {
-        let counters = self.maps.read().map_err(unreadable)?;
+        let mut counters = self.maps.read().map_err(unreadable)?;
+        counters.lookups = self.maps.lookups().map_err(unreadable)?;
         self.drain();
         self.naming.locate(self.state.stacks.take_unnamed());
         if let Some(mut file) = self.dump.take() {

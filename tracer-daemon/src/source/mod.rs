@@ -17,8 +17,8 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, ProcessId, Syscall, SyscallCounter,
-    SyscallKey, Target,
+    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
+    ProcessId, Syscall, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 use crate::aggregate::counters::{Counters, Sum};
@@ -31,6 +31,9 @@ pub struct KernelMaps {
     errnos: PerCpuHashMap<MapData, ErrnoKey, u64>,
     fault_times: PerCpuHashMap<MapData, ProcessId, FaultTime>,
     lifecycles: PerCpuHashMap<MapData, ProcessId, Lifecycle>,
+    lock_waits: PerCpuHashMap<MapData, LockKey, LockWaits>,
+    lookups: PerCpuHashMap<MapData, ProcessId, LookupCounts>,
+    threads: KernelHash<MapData, u32, Thread>,
     exits: KernelHash<MapData, ProcessId, ExitTotals>,
     lost: PerCpuArray<MapData, u64>,
 }
@@ -50,6 +53,9 @@ impl KernelMaps {
             errnos: map("ERRNOS")?.try_into()?,
             fault_times: map("FAULT_TIMES")?.try_into()?,
             lifecycles: map("LIFECYCLES")?.try_into()?,
+            lock_waits: map("LOCK_WAITS")?.try_into()?,
+            lookups: map("LOOKUPS")?.try_into()?,
+            threads: map("THREADS")?.try_into()?,
             exits: map("EXITS")?.try_into()?,
             lost: map("LOST")?.try_into()?,
         })
@@ -96,9 +102,26 @@ impl KernelMaps {
             errnos: summed(&self.errnos)?,
             fault_times: summed(&self.fault_times)?,
             lifecycles: self.lifecycles()?,
+            lock_waits: summed(&self.lock_waits)?,
+            lookups: HashMap::new(),
             exits: self.exits.iter().collect::<Result<_, _>>()?,
             lost: self.lost()?,
         })
+    }
+
+    /// Look-ups, of the threads that live and of those that have ended. Apart from the rest, for it
+    /// reads every thread.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read a map.
+    pub fn lookups(&self) -> Result<HashMap<ProcessId, LookupCounts>, MapError> {
+        let mut all = summed(&self.lookups)?;
+        for thread in self.threads.iter() {
+            let (_, thread) = thread?;
+            let sum = all.entry(thread.process).or_default();
+            *sum = sum.plus(thread.lookups);
+        }
+        Ok(all)
     }
 
     fn lifecycles(&self) -> Result<HashMap<ProcessId, Lifecycle>, MapError> {
@@ -145,6 +168,9 @@ impl KernelMaps {
         }
         for key in counters.errnos.keys().filter(|k| is_theirs(&k.process)) {
             let _ = self.errnos.remove(key);
+        }
+        for key in counters.lock_waits.keys().filter(|k| is_theirs(&k.process)) {
+            let _ = self.lock_waits.remove(key);
         }
         for process in &ended {
             let _ = self.fault_times.remove(process);

@@ -4,7 +4,7 @@ use std::{
     path::Path,
 };
 
-use crate::aggregate::cpu::KernelNames;
+use crate::aggregate::kernel_path::KernelNames;
 
 /// No function of the kernel is longer: an address further on belongs to none that is listed.
 const LONGEST_FUNCTION: u64 = 1 << 20;

@@ -1,12 +1,10 @@
 //! What the CPUs do for the targets, by the clock.
 
-use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_get_stack, macros::perf_event, programs::PerfEventContext,
-};
-use tracer_common::{CpuSample, KERNEL_FRAMES, Loss, RecordKind};
+use aya_ebpf::{macros::perf_event, programs::PerfEventContext};
+use tracer_common::{CpuSample, Loss, RecordKind};
 
 use crate::{
-    emit::{header, now, reserve, submit},
+    emit::{header, kernel_stack, now, reserve, submit},
     filter::{current_ids, process},
 };
 
@@ -31,13 +29,4 @@ fn cpu_clock(ctx: PerfEventContext) -> u32 {
     }
     submit(entry);
     0
-}
-
-/// Fills `frames` with the kernel stack; returns how many there are.
-#[inline(always)]
-unsafe fn kernel_stack(ctx: &PerfEventContext, frames: *mut [u64; KERNEL_FRAMES]) -> u32 {
-    const BYTES: u32 = size_of::<[u64; KERNEL_FRAMES]>() as u32;
-    // SAFETY: `frames` has room for `BYTES`.
-    let got = unsafe { bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, 0) };
-    if got > 0 { got as u32 / 8 } else { 0 }
 }

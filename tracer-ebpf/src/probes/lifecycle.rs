@@ -9,6 +9,7 @@ use aya_ebpf::{
 use aya_log_ebpf::debug;
 use tracer_common::{ExitTotals, Fork, Lifecycle, Loss, ProcessId, RecordKind, TICK_NS, Target};
 
+use super::lookups::keep;
 use crate::{
     emit::{add, emit, header, lose, now},
     filter::{admit, current_ids},
@@ -86,6 +87,17 @@ fn forget_thread(tid: u32) {
     let _ = THREADS.remove(&tid);
 }
 
+/// What the thread counted is kept, its state is not.
+#[inline(always)]
+fn end_thread(tid: u32) {
+    if let Some(thread) = THREADS.get_ptr_mut(&tid) {
+        // SAFETY: from the map, checked; the thread makes no calls any more.
+        let (process, lookups) = unsafe { ((*thread).process, (*thread).lookups) };
+        keep(process, &lookups);
+    }
+    forget_thread(tid);
+}
+
 #[inline(always)]
 fn forked_task(ctx: &impl EbpfContext, child: u64) {
     let tgid = field::<u32>(child, offset::task_tgid()).unwrap_or(0);
@@ -129,7 +141,7 @@ fn executed(ctx: &impl EbpfContext, old_tid: u32) {
     let (tid, pid) = current_ids();
     if old_tid != tid {
         // A thread that executes a program becomes the leader, and takes its id.
-        let _ = THREADS.remove(&old_tid);
+        end_thread(old_tid);
     }
     let awaited = TARGETS.get_ptr_mut(&pid).is_some_and(|target| {
         // SAFETY: from the map, checked.
@@ -166,7 +178,7 @@ fn note_faults_so_far(process: ProcessId) {
 fn ended(ctx: &impl EbpfContext) {
     let (tid, pid) = current_ids();
     let Some(process) = admit(pid) else { return };
-    let _ = THREADS.remove(&tid);
+    end_thread(tid);
     let task = current_task();
     let signal = field::<u64>(task, offset::task_signal()).unwrap_or(0);
     // do_exit() has taken this thread off the count before the tracepoint. Where threads end

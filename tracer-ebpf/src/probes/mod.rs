@@ -3,4 +3,6 @@
 mod cpu;
 mod faults;
 mod lifecycle;
+mod locks;
+mod lookups;
 mod syscalls;

@@ -1,7 +1,7 @@
 use tracer_common::{ProcessId, Syscall};
 
 use super::{Groups, group::Group, member::Member};
-use crate::aggregate::counters::Counters;
+use crate::aggregate::{counters::Counters, locks::LockSide};
 
 impl Groups {
     /// Hands what each process has added to its group.
@@ -29,6 +29,11 @@ impl Groups {
             with(&key.process, &mut |member, group| {
                 let grown = member.failures_since(key.syscall, key.errno, *count);
                 group.add_failures(call, key.errno, grown);
+            });
+        }
+        for (key, waits) in &counters.lock_waits {
+            with(&key.process, &mut |member, group| {
+                group.add_lock_waits(LockSide::of(key), &member.lock_waits_since(*key, *waits));
             });
         }
         for (id, time) in &counters.fault_times {

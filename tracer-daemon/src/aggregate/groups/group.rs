@@ -1,7 +1,10 @@
-use tracer_common::{FaultTime, Lifecycle, Syscall, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockWaits, Syscall, SyscallCounter};
 
 use super::Faults;
-use crate::aggregate::machine::{CallTotals, GroupTotals};
+use crate::aggregate::{
+    locks::LockSide,
+    machine::{CallTotals, GroupTotals},
+};
 
 const NS: f64 = 1e9;
 
@@ -39,6 +42,15 @@ impl Group {
         let totals = self.totals.syscalls.entry(call).or_default();
         let sum = totals.failures.entry(errno).or_default();
         *sum = sum.saturating_add(grown);
+    }
+
+    pub(super) fn add_lock_waits(&mut self, side: LockSide, grown: &LockWaits) {
+        let waits = self.totals.lock_waits.entry(side).or_default();
+        waits.waits = waits.waits.saturating_add(grown.waits);
+        waits.wait_ns = waits.wait_ns.saturating_add(grown.wait_ns);
+        for (sum, waits) in waits.durations.iter_mut().zip(grown.durations) {
+            *sum = sum.saturating_add(waits);
+        }
     }
 
     pub(super) fn add_lifecycle(&mut self, grown: &Lifecycle) {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tracer_common::{FaultTime, Lifecycle, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockKey, LockWaits, SyscallCounter};
 
 use super::{Faults, since::Since};
 
@@ -42,6 +42,7 @@ pub(super) struct Member {
     pub(super) faults: Faults,
     calls: Vec<(u32, SyscallCounter)>,
     failures: Vec<((u32, u32), u64)>,
+    lock_waits: Vec<(LockKey, LockWaits)>,
     fault_time: FaultTime,
     lifecycle: Lifecycle,
 }
@@ -55,6 +56,7 @@ impl Member {
             faults,
             calls: Vec::new(),
             failures: Vec::new(),
+            lock_waits: Vec::new(),
             fault_time: FaultTime::default(),
             lifecycle: Lifecycle::default(),
         }
@@ -77,6 +79,10 @@ impl Member {
 
     pub(super) fn failures_since(&mut self, call: u32, errno: u32, now: u64) -> u64 {
         grown(&mut self.failures, (call, errno), now)
+    }
+
+    pub(super) fn lock_waits_since(&mut self, key: LockKey, now: LockWaits) -> LockWaits {
+        grown(&mut self.lock_waits, key, now)
     }
 
     pub(super) fn fault_time_since(&mut self, now: FaultTime) -> FaultTime {

@@ -1,4 +1,4 @@
-use tracer_common::{FaultTime, Lifecycle, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockWaits, SyscallCounter};
 
 /// Counters whose growth can be told.
 pub(super) trait Since: Copy {
@@ -15,14 +15,22 @@ impl Since for u64 {
 
 impl Since for SyscallCounter {
     fn since(self, previous: Self) -> Self {
-        let durations = self.durations.iter().zip(previous.durations);
-        let mut grown = durations.map(|(now, then)| now.since(then));
         Self {
             calls: self.calls.since(previous.calls),
             failures: self.failures.since(previous.failures),
             bytes: self.bytes.since(previous.bytes),
             duration_ns: self.duration_ns.since(previous.duration_ns),
-            durations: std::array::from_fn(|_| grown.next().unwrap_or(0)),
+            durations: std::array::from_fn(|at| self.durations[at].since(previous.durations[at])),
+        }
+    }
+}
+
+impl Since for LockWaits {
+    fn since(self, previous: Self) -> Self {
+        Self {
+            waits: self.waits.since(previous.waits),
+            wait_ns: self.wait_ns.since(previous.wait_ns),
+            durations: std::array::from_fn(|at| self.durations[at].since(previous.durations[at])),
         }
     }
 }

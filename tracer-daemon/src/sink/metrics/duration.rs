@@ -1,7 +1,9 @@
-use tracer_common::{DURATION_BUCKETS, Syscall};
+use std::collections::BTreeMap;
+
+use tracer_common::{DURATION_BUCKETS, LockWaits, Syscall};
 
 use super::sample::{Sample, Value};
-use crate::aggregate::MachineSnapshot;
+use crate::aggregate::{MachineSnapshot, counters::Sum, locks::LockSide};
 
 /// The kernel's bucket `n` ends at 2^n ns. Every second one becomes a bucket of Prometheus, from
 /// 1 µs on; the last one of the kernel is open and belongs to `+Inf` only.
@@ -15,6 +17,19 @@ pub(super) fn histograms(machine: &MachineSnapshot) -> Vec<Sample> {
         Some(histogram(&durations, nanoseconds).label("syscall", syscall.name()))
     });
     called.collect()
+}
+
+/// A histogram of each side of the lock over the whole machine.
+pub(super) fn lock_histograms(machine: &MachineSnapshot) -> Vec<Sample> {
+    let mut sums: BTreeMap<LockSide, LockWaits> = BTreeMap::new();
+    for (side, waits) in machine.groups.values().flat_map(|group| &group.lock_waits) {
+        let sum = sums.entry(*side).or_default();
+        *sum = sum.plus(*waits);
+    }
+    let sides = sums.into_iter();
+    sides
+        .map(|(side, sum)| histogram(&sum.durations, sum.wait_ns).label("side", side.name()))
+        .collect()
 }
 
 fn of_all_groups(

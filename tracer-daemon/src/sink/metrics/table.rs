@@ -1,7 +1,7 @@
 use prometheus::proto::MetricType;
-use tracer_common::{Loss, Syscall};
+use tracer_common::{LockWaits, Loss, Syscall};
 
-use super::duration::histograms;
+use super::duration::{histograms, lock_histograms};
 use super::sample::Sample;
 use crate::aggregate::MachineSnapshot;
 use crate::aggregate::machine::{CallTotals, GroupTotals, ProgramRuns};
@@ -54,6 +54,12 @@ pub(super) const METRICS: &[Row] = &[
         MetricType::HISTOGRAM, histograms),
     counter("alloctrace_page_faults_total", "Page faults; major ones read from a disk.", faults),
     counter("alloctrace_page_fault_seconds_total", "Time in page faults, sampled.", fault_seconds),
+    counter("alloctrace_mmap_lock_waits_total", "Waits for the lock of an address space.",
+        |machine| by_side(machine, |waits| waits.waits as f64)),
+    counter("alloctrace_mmap_lock_wait_seconds_total", "Time in those, summed over threads.",
+        |machine| by_side(machine, |waits| waits.wait_ns as f64 / 1e9)),
+    row("alloctrace_mmap_lock_wait_duration_seconds", "Waits of the whole machine by duration.",
+        MetricType::HISTOGRAM, lock_histograms),
     counter("alloctrace_forks_total", "Processes forked.",
         |machine| by_group(machine, |group| group.forks)),
     counter("alloctrace_execs_total", "Programs executed.",
@@ -88,6 +94,15 @@ fn by_call(machine: &MachineSnapshot, value: fn(&CallTotals) -> f64) -> Vec<Samp
             Sample::new(value(totals)).label("group", group).label("syscall", syscall.name())
         })
         .collect()
+}
+
+fn by_side(machine: &MachineSnapshot, value: fn(&LockWaits) -> f64) -> Vec<Sample> {
+    let waits = machine.groups.iter().flat_map(|(name, group)| {
+        group.lock_waits.iter().map(move |(side, waits)| {
+            Sample::new(value(waits)).label("group", name).label("side", side.name())
+        })
+    });
+    waits.collect()
 }
 
 fn by_group(machine: &MachineSnapshot, value: fn(&GroupTotals) -> u64) -> Vec<Sample> {

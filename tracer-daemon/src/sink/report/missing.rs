@@ -85,6 +85,10 @@ fn explained(cause: &str) -> String {
             "of these calls only the entry or the return was seen; failures, bytes and times are lower \
              bounds"
         }
+        Some(Loss::LookupRecords) => {
+            "samples of look-ups were dropped, the ring buffer was full; why they were made rests \
+             on fewer samples, their counts are exact"
+        }
         None => return format!("{cause}; the totals are lower bounds"),
     };
     words.to_owned()

@@ -3,6 +3,8 @@
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod locks;
+mod lookups;
 mod mappings;
 mod missing;
 mod page;
@@ -43,6 +45,8 @@ pub fn text(recording: &Recording, style: Style) -> String {
     }
     syscalls::write(&mut page, snapshot);
     usage::write(&mut page, snapshot);
+    lookups::write(&mut page, snapshot);
+    locks::write(&mut page, snapshot);
     mappings::write(&mut page, snapshot);
     stacks::write(&mut page, snapshot);
     missing::write(&mut page, snapshot);

@@ -1,0 +1,38 @@
+use super::page::{Page, Tone};
+use crate::aggregate::snapshot::{LookupTotals, Snapshot};
+use crate::humanize::{count, number, percent};
+
+/// Shares below are left out of a line.
+const WORTH_NAMING: f64 = 0.01;
+
+/// Look-ups of areas, and searches for room.
+pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
+    if snapshot.lookups.values().all(|totals| totals.calls == 0) {
+        return;
+    }
+    page.heading("look-ups of areas");
+    let window = snapshot.window.seconds;
+    page.line(Tone::Dim, "  function                     calls   per second   of its CPU");
+    for (name, totals) in &snapshot.lookups {
+        let name = name.chars().take(22).collect::<String>();
+        let share = totals.share.map_or("unknown".to_owned(), percent);
+        let rate = number(totals.calls as f64 / window);
+        let line = format!("  {name:<22} {:>11} {rate:>12} {share:>12}", count(totals.calls));
+        page.line(Tone::Plain, &line);
+        ways(page, totals);
+    }
+}
+
+fn ways(page: &mut Page, totals: &LookupTotals) {
+    let mut why: Vec<_> = totals.why.iter().filter(|(_, share)| **share >= WORTH_NAMING).collect();
+    why.sort_by(|a, b| b.1.total_cmp(a.1));
+    if why.is_empty() {
+        return;
+    }
+    let words: Vec<_> =
+        why.iter().map(|(why, share)| format!("{why} {}", percent(**share))).collect();
+    let path = totals.paths.first().map(|path| path.frames.join(" ← "));
+    let path = path.filter(|path| !path.is_empty()).map(|path| format!("; mostly from {path}"));
+    let text = format!("{}{}", words.join(", "), path.unwrap_or_default());
+    page.prose(Tone::Dim, "    for ", &text);
+}

@@ -1,0 +1,113 @@
+//! Look-ups of areas and of room for them: each is counted, and few become records.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, kprobe, raw_tracepoint},
+    programs::{FEntryContext, ProbeContext, RawTracePointContext},
+};
+use tracer_common::{Lookup, LookupCounts, LookupSample, Loss, ProcessId, RecordKind, Thread};
+
+use crate::{
+    emit::{add, header, kernel_stack, lose, now, reserve, submit},
+    filter::{current_ids, random, thread},
+    kernel::config,
+    maps::{LOOKUPS, entry},
+};
+
+macro_rules! lookup_probes {
+    ($($function:ident($argument:literal): $fentry:ident $kprobe:ident;)+) => {$(
+        #[fentry]
+        fn $fentry(ctx: FEntryContext) -> u32 {
+            looked_up(&ctx, Lookup::$function, ctx.arg($argument));
+            0
+        }
+        #[kprobe]
+        fn $kprobe(ctx: ProbeContext) -> u32 {
+            looked_up(&ctx, Lookup::$function, ctx.arg($argument).unwrap_or(0));
+            0
+        }
+    )+};
+}
+
+// The second argument is the address.
+lookup_probes! {
+    FindVma(1): find_vma_fentry find_vma_kprobe;
+    FindVmaIntersection(1): find_vma_intersection_fentry find_vma_intersection_kprobe;
+    FindVmaPrev(1): find_vma_prev_fentry find_vma_prev_kprobe;
+    LockVmaUnderRcu(1): lock_vma_under_rcu_fentry lock_vma_under_rcu_kprobe;
+}
+
+#[fentry]
+fn vm_unmapped_area_fentry(ctx: FEntryContext) -> u32 {
+    looked_up(&ctx, Lookup::VmUnmappedArea, 0);
+    0
+}
+#[kprobe]
+fn vm_unmapped_area_kprobe(ctx: ProbeContext) -> u32 {
+    looked_up(&ctx, Lookup::VmUnmappedArea, 0);
+    0
+}
+#[raw_tracepoint]
+fn vm_unmapped_area_raw(ctx: RawTracePointContext) -> u32 {
+    looked_up(&ctx, Lookup::VmUnmappedArea, 0);
+    0
+}
+
+#[inline(always)]
+fn looked_up(ctx: &impl EbpfContext, function: Lookup, address: u64) {
+    let Some(thread) = thread() else { return };
+    // SAFETY: from the map of threads, checked; only its own thread writes to it, and no look-up is
+    // made from an interrupt.
+    let thread = unsafe { &mut *thread };
+    match function {
+        Lookup::FindVma => thread.lookups.calls[0] += 1,
+        Lookup::FindVmaIntersection => thread.lookups.calls[1] += 1,
+        Lookup::FindVmaPrev => thread.lookups.calls[2] += 1,
+        Lookup::LockVmaUnderRcu => thread.lookups.calls[3] += 1,
+        Lookup::VmUnmappedArea => thread.lookups.calls[4] += 1,
+    }
+    if thread.lookup_countdown > 0 {
+        thread.lookup_countdown -= 1;
+        return;
+    }
+    // One in a period on average, never in step with a loop.
+    let period = config::lookup_period().max(1);
+    thread.lookup_countdown = u64::from(random() % (2 * period - 1));
+    sample(ctx, thread, function, address, period);
+}
+
+#[inline(always)]
+fn sample(ctx: &impl EbpfContext, thread: &Thread, function: Lookup, address: u64, weight: u32) {
+    let Some(mut entry) = reserve::<LookupSample>(Loss::LookupRecords) else {
+        return;
+    };
+    let (tid, _) = current_ids();
+    let place = entry.as_mut_ptr();
+    // SAFETY: `place` is the reserved record, and every field that is read later is written here,
+    // frames beyond `depth` excepted.
+    unsafe {
+        (*place).header = header(RecordKind::Lookup, thread.process, tid, now());
+        (*place).function = function as u32;
+        (*place).weight = weight;
+        (*place).address = address;
+        (*place).depth = u64::from(kernel_stack(ctx, &raw mut (*place).frames));
+    }
+    submit(entry);
+}
+
+/// Keeps what a thread counted, for its entry is about to go.
+#[inline(always)]
+pub fn keep(process: ProcessId, counts: &LookupCounts) {
+    if counts.calls.iter().all(|calls| *calls == 0) {
+        return;
+    }
+    let none = LookupCounts { calls: [0; Lookup::ALL.len()] };
+    let Some(sum) = entry(&LOOKUPS, &process, &none) else {
+        lose(Loss::CounterTable);
+        return;
+    };
+    for (at, calls) in counts.calls.iter().enumerate() {
+        // SAFETY: from the map, checked; both arrays have the same length.
+        add(unsafe { (&raw mut (*sum).calls).cast::<u64>().add(at) }, *calls);
+    }
+}
