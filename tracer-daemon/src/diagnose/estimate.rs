@@ -27,6 +27,13 @@ pub(super) fn share_of_sampled_sum(
     Estimate { value, error: value * (STANDARD_ERRORS_95 * relative).min(1.0) }
 }
 
+/// `total` times a `share` that was seen in `inside` of `all` samples.
+pub(super) fn share_of_sum(total: f64, share: f64, (inside, all): (u64, u64)) -> Estimate {
+    let value = total * share;
+    let relative = relative_error_of_share(share, inside, all);
+    Estimate { value, error: value * (STANDARD_ERRORS_95 * relative).min(1.0) }
+}
+
 /// Times of faults scatter about as much as their mean, so the mean of n is known to 1/√n.
 fn relative_error_of_sum(samples: u64) -> f64 {
     1.0 / (samples.max(1) as f64).sqrt()

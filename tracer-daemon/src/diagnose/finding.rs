@@ -55,6 +55,10 @@ pub struct Cost {
     pub cpu_seconds_per_second: f64,
     /// The same as a share of the target's CPU time.
     pub share_of_target: Option<f64>,
+    /// Seconds that threads waited in each second of the window, summed over them; 0: the finding is
+    /// not about waiting.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited_seconds_per_second: f64,
 }
 
 /// What a remedy is expected to give back.
@@ -66,6 +70,14 @@ pub struct Saving {
     pub low: f64,
     /// See `low`.
     pub high: f64,
-    /// CPU seconds for each cycle, to compare runs of different lengths.
+    /// CPU seconds for each cycle, to compare runs of different lengths; 0: there are no cycles.
     pub cpu_seconds_per_cycle: f64,
+    /// Waiting that ends, in seconds in each second of the window; 0: see [`Cost`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited_seconds_per_second: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }

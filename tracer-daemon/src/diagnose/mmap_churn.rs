@@ -10,7 +10,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use super::{Cause, Cost, Finding, Saving, Severity, caller};
+use super::{Cause, Cost, Finding, Saving, Severity, caller, worth};
 use crate::aggregate::Snapshot;
 use crate::aggregate::snapshot::StackTotals;
 use measure::Churn;
@@ -18,17 +18,11 @@ use measure::Churn;
 /// The name of the finding.
 const ID: &str = "mmap-churn";
 
-/// A cure that gives back less of the target's CPU time is not worth the work.
-const WORTHWHILE_SHARE_OF_TARGET: f64 = 0.02;
-
-/// A cure that gives back less of one CPU is not worth the work either, however idle the target.
-const WORTHWHILE_SHARE_OF_A_CPU: f64 = 0.005;
-
 /// Looks for mappings that come and go at a high rate.
 #[must_use]
 pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
     let churn = Churn::measure(snapshot)?;
-    let severity = severity(&churn);
+    let severity = worth::severity(churn.cost_per_second(), churn.share_of_target());
     let (stack, stack_share) = heaviest_mmap_stack(snapshot).unzip();
     let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
     let gain = severity != Severity::NoGain;
@@ -48,23 +42,12 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
         cost: Cost {
             cpu_seconds_per_second: churn.cost_per_second(),
             share_of_target: churn.share_of_target(),
+            ..Cost::default()
         },
         remedy: if gain { remedy::remedies(&churn, caller, site.as_deref()) } else { Vec::new() },
         predicted_saving: gain.then(|| saving(&churn)),
         confidence: confidence(&churn, caller, stack_share, snapshot.window.complete),
     })
-}
-
-fn severity(churn: &Churn) -> Severity {
-    if churn.cost_per_second() < WORTHWHILE_SHARE_OF_A_CPU {
-        return Severity::NoGain;
-    }
-    match churn.share_of_target() {
-        Some(share) if share < WORTHWHILE_SHARE_OF_TARGET => Severity::NoGain,
-        Some(share) if share >= 0.20 => Severity::High,
-        Some(share) if share >= 0.05 => Severity::Medium,
-        Some(_) | None => Severity::Low,
-    }
 }
 
 /// A kept buffer makes neither calls nor faults, so the saving is the cost of every cycle that one
@@ -77,6 +60,7 @@ fn saving(churn: &Churn) -> Saving {
         low: low * churn.repeated_share,
         high: high * churn.repeated_share,
         cpu_seconds_per_cycle: per_second / churn.cycles_per_second,
+        ..Saving::default()
     }
 }
 

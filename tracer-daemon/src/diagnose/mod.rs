@@ -2,11 +2,16 @@
 
 mod caller;
 mod estimate;
+mod find_vma_hot;
 mod finding;
 mod mmap_churn;
+mod mmap_lock_contention;
+mod worth;
 
+pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
 pub use mmap_churn::mmap_churn;
+pub use mmap_lock_contention::mmap_lock_contention;
 
 use crate::aggregate::Snapshot;
 
@@ -14,7 +19,11 @@ use crate::aggregate::Snapshot;
 type Diagnosis = fn(&Snapshot) -> Option<Finding>;
 
 /// Every pathology that is looked for: its name, what to look at, and the look.
-const PATHOLOGIES: &[(&str, Diagnosis)] = &[("mmap-churn", mmap_churn)];
+const PATHOLOGIES: &[(&str, Diagnosis)] = &[
+    ("mmap-churn", mmap_churn),
+    ("find-vma-hot", find_vma_hot),
+    ("mmap-lock-contention", mmap_lock_contention),
+];
 
 /// All that is wrong with the target, worst first.
 #[must_use]

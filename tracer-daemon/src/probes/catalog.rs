@@ -31,8 +31,9 @@ pub struct Rung {
 /// How a rung gets at its signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// A kprobe at a function's entry, and at its exit trampolines in threes: the kernel never skips
-    /// the first, and the chance that it skips three is small. For kernels that preempt programs.
+    /// For kernels that preempt programs: at a function's exit trampolines in threes, for the chance
+    /// that the kernel skips all of them is small; at its entry, where it counts, a kprobe, which is
+    /// never skipped.
     Fexit,
     /// Trampolines at a function's entry and exit, typed by BTF.
     Fentry,
@@ -270,6 +271,16 @@ pub const CATALOG: &[Signal] = &[
         whole_machine: true,
         entries_only: false,
         rungs: &[
+            // An entry that is skipped is one that is not sampled; an exit may not be.
+            Rung {
+                backend: Backend::Fexit,
+                probes: &[
+                    probe("fault_fentry", Point::Fentry("handle_mm_fault")),
+                    probe("fault_fexit", Point::Fexit("handle_mm_fault")),
+                    probe("fault_fexit_2", Point::Fexit("handle_mm_fault")),
+                    probe("fault_fexit_3", Point::Fexit("handle_mm_fault")),
+                ],
+            },
             Rung {
                 backend: Backend::Fentry,
                 probes: &[

@@ -7,6 +7,7 @@ mod churn;
 mod counts;
 mod daemon;
 mod errors;
+mod lookups;
 mod real;
 mod support;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let machine = support::Machine::look();
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
+    trials.extend(lookups::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));

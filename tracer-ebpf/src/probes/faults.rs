@@ -27,6 +27,16 @@ fn fault_fexit(ctx: FExitContext) -> u32 {
     exit(&ctx);
     0
 }
+#[fexit]
+fn fault_fexit_2(ctx: FExitContext) -> u32 {
+    exit(&ctx);
+    0
+}
+#[fexit]
+fn fault_fexit_3(ctx: FExitContext) -> u32 {
+    exit(&ctx);
+    0
+}
 #[kprobe]
 fn fault_kprobe(ctx: ProbeContext) -> u32 {
     enter(ctx.arg(1).unwrap_or(0));

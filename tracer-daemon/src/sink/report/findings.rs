@@ -43,22 +43,32 @@ fn list(page: &mut Page, label: &str, items: &[String]) {
 
 fn cost(cost: &Cost) -> String {
     let per_second = seconds(cost.cpu_seconds_per_second);
-    match cost.share_of_target {
+    let cpu = match cost.share_of_target {
         Some(share) => {
             format!("{per_second} of CPU time each second, {} of the target's", percent(share))
         }
         None => format!("{per_second} of CPU time each second (the target's total is unknown)"),
+    };
+    match cost.waited_seconds_per_second {
+        waited if waited > 0.0 => format!("{} of waiting each second; {cpu}", seconds(waited)),
+        _ => cpu,
     }
 }
 
 fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
     let mut text = format!(
-        "{} of CPU time each second (95 %: {} to {}), {} for each cycle",
+        "{} of CPU time each second (95 %: {} to {})",
         seconds(saving.cpu_seconds_per_second),
         seconds(saving.low),
         seconds(saving.high),
-        seconds(saving.cpu_seconds_per_cycle)
     );
+    if saving.cpu_seconds_per_cycle > 0.0 {
+        text.push_str(&format!(", {} for each cycle", seconds(saving.cpu_seconds_per_cycle)));
+    }
+    if saving.waited_seconds_per_second > 0.0 {
+        let waited = seconds(saving.waited_seconds_per_second);
+        text.push_str(&format!(", and up to {waited} of waiting each second"));
+    }
     if !snapshot.window.complete {
         text.push_str("; something was lost, so it may be more");
     }

@@ -60,7 +60,7 @@ fn a_healthy_one_hears_what_was_looked_for() {
     has(
         &text,
         &[
-            "nothing found: looked for mmap-churn. Memory calls took 2.00 ms, <0.1 % of the",
+            "mmap-lock-contention. Memory calls took 2.00 ms, <0.1 % of the",
             "The time of page faults is unknown.",
             "major 2 (0.20/s); time unknown",
             "mappings made and unmade none",

@@ -1,0 +1,209 @@
+//! `find-vma-hot`: the kernel spends the target's time looking for areas.
+//!
+//! The share comes from the samples of the CPU clock, the number of look-ups from exact counts, and
+//! why they are made from samples of the look-ups.
+
+use super::{Cause, Cost, Finding, Saving, Severity, caller, estimate, worth};
+use crate::aggregate::snapshot::{LookupTotals, Snapshot, StackTotals};
+use crate::humanize::{count, number, percent};
+
+const ID: &str = "find-vma-hot";
+
+/// Look-ups below this share of the target's CPU time are nobody's problem.
+const NOTABLE: f64 = 0.01;
+
+/// Samples of the clock in a second of CPU time.
+const SAMPLES_PER_SECOND: f64 = 99.0;
+
+/// A search for room is `hole-search`'s.
+const HOLE_SEARCH: &str = "vm_unmapped_area";
+
+/// The class of CPU samples that are inside a look-up.
+const LOOK_UP: &str = "look_up";
+
+/// What there is to be known of the look-ups.
+struct Look<'a> {
+    share: f64,
+    cpu_seconds: f64,
+    calls: u64,
+    /// What most of them were made for, and its share; nothing where no probe tells.
+    why: Option<(&'a str, f64)>,
+    window: f64,
+}
+
+/// Looks for look-ups that take a notable part of the target's time.
+#[must_use]
+pub fn find_vma_hot(snapshot: &Snapshot) -> Option<Finding> {
+    let look = Look::at(snapshot)?;
+    let stack = look.stack(snapshot);
+    let site = stack.and_then(caller::call_site).map(caller::site_text);
+    let per_second = look.share * look.cpu_seconds / look.window;
+    let severity = worth::severity(per_second, Some(look.share));
+    let gain = severity != Severity::NoGain;
+    Some(Finding {
+        id: ID.to_owned(),
+        severity,
+        summary: summary(&look, gain),
+        evidence: evidence(&look, snapshot),
+        cause: Cause {
+            text: cause(&look, site.as_deref()),
+            bytes: None,
+            stack: stack.map_or_else(Vec::new, |stack| {
+                stack.frames.iter().map(caller::frame_text).collect()
+            }),
+        },
+        cost: Cost {
+            cpu_seconds_per_second: per_second,
+            share_of_target: Some(look.share),
+            ..Cost::default()
+        },
+        remedy: if gain { remedies(&look, site.as_deref()) } else { Vec::new() },
+        predicted_saving: gain.then(|| look.saving()),
+        confidence: if look.why.is_some() { 0.8 } else { 0.6 },
+    })
+}
+
+impl<'a> Look<'a> {
+    fn at(snapshot: &'a Snapshot) -> Option<Self> {
+        let sampled = snapshot.cpu_samples.iter().find(|sample| sample.place == LOOK_UP);
+        let share = sampled.map(|sample| sample.share).filter(|share| *share >= NOTABLE)?;
+        let cpu_seconds = snapshot.cpu.user_seconds? + snapshot.cpu.system_seconds?;
+        let own = || snapshot.lookups.iter().filter(|(name, _)| *name != HOLE_SEARCH);
+        let busiest = own().map(|(_, totals)| totals).max_by_key(|totals| totals.calls);
+        let plausible = cpu_seconds > 0.0 && snapshot.window.seconds > 0.0 && share <= 1.0;
+        plausible.then(|| Self {
+            share,
+            cpu_seconds,
+            calls: own().map(|(_, totals)| totals.calls).sum(),
+            why: busiest.and_then(most_frequent),
+            window: snapshot.window.seconds,
+        })
+    }
+
+    /// The heaviest stack of what the look-ups are made for.
+    fn stack(&self, snapshot: &'a Snapshot) -> Option<&'a StackTotals> {
+        let (why, _) = self.why?;
+        let stacks = snapshot.stacks.iter().filter(|stack| stack.kind == why);
+        stacks.filter(|stack| !stack.frames.is_empty()).max_by_key(|stack| stack.count)
+    }
+
+    /// Without what they are made for, its part of the look-ups is not made.
+    fn saving(&self) -> Saving {
+        let part = self.why.map_or(1.0, |(_, share)| share);
+        let samples = (self.share * self.cpu_seconds * SAMPLES_PER_SECOND) as u64;
+        let all = (self.cpu_seconds * SAMPLES_PER_SECOND) as u64;
+        let total = self.cpu_seconds * part / self.window;
+        let saved = estimate::share_of_sum(total, self.share, (samples, all));
+        Saving {
+            cpu_seconds_per_second: saved.value,
+            low: saved.value - saved.error,
+            high: saved.value + saved.error,
+            ..Saving::default()
+        }
+    }
+}
+
+fn most_frequent(totals: &LookupTotals) -> Option<(&str, f64)> {
+    let heaviest = totals.why.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
+    Some((heaviest.0.as_str(), *heaviest.1))
+}
+
+fn summary(look: &Look<'_>, gain: bool) -> String {
+    let share = percent(look.share);
+    if gain {
+        format!(
+            "looking for areas (find_vma and its successors) takes {share} of the target's CPU time"
+        )
+    } else {
+        format!("looking for areas takes {share} of the target's CPU time: too little to cure")
+    }
+}
+
+fn evidence(look: &Look<'_>, snapshot: &Snapshot) -> Vec<String> {
+    let mut lines =
+        vec![format!("{} of the CPU samples are inside a look-up", percent(look.share))];
+    let measured = snapshot.lookups.iter().filter(|(name, _)| *name != HOLE_SEARCH);
+    for (name, totals) in measured.filter(|(_, totals)| totals.calls > 0) {
+        let share = totals.share.map_or(String::new(), |share| format!(", {}", percent(share)));
+        let rate = number(totals.calls as f64 / look.window);
+        lines.push(format!("{name}: {} calls, {rate}/s{share}", count(totals.calls)));
+    }
+    if look.calls == 0 {
+        lines.push("how many they are is unknown: this kernel lets no probe on them".to_owned());
+    }
+    if let Some((why, share)) = look.why {
+        lines.push(format!("{} of them are made for: {why}", percent(share)));
+    }
+    lines
+}
+
+fn cause(look: &Look<'_>, site: Option<&str>) -> String {
+    let place = site.map_or(String::new(), |site| format!(", most of it in {site}"));
+    match look.why {
+        Some(("fault", _)) => format!("page faults, each of which looks its area up{place}"),
+        Some(("other", _)) | None => {
+            "calls and faults that take or touch memory; which ones is not known".to_owned()
+        }
+        Some((call, _)) => format!("{call}, which looks areas up to change them{place}"),
+    }
+}
+
+fn remedies(look: &Look<'_>, site: Option<&str>) -> Vec<String> {
+    let place = site.map_or(String::new(), |site| format!(" in {site}"));
+    let fewer_areas = "fewer areas make each look-up shorter: one large mapping with fixed-size \
+                       pieces instead of many, MALLOC_ARENA_MAX for fewer arenas; alloctrace vmas \
+                       shows which areas there are"
+        .to_owned();
+    match look.why {
+        Some(("fault", _)) => vec![
+            format!("touch fewer new pages{place}: keep memory instead of giving it back"),
+            "or make a fault bring in more: huge pages (madvise(MADV_HUGEPAGE)), MAP_POPULATE, \
+             madvise(MADV_POPULATE_WRITE)"
+                .to_owned(),
+            fewer_areas,
+        ],
+        Some((call, _)) if call != "other" => {
+            vec![format!("make fewer {call} calls{place}: keep and reuse"), fewer_areas]
+        }
+        _ => vec![fewer_areas],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::aggregate::snapshot::{Cpu, CpuShare, Window};
+
+    fn snapshot(share: f64) -> Snapshot {
+        let why = BTreeMap::from([("fault".to_owned(), 0.9), ("mmap".to_owned(), 0.1)]);
+        let totals = LookupTotals { calls: 1_000_000, why, ..LookupTotals::default() };
+        Snapshot {
+            window: Window { seconds: 10.0, complete: true },
+            cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(8.0), ..Cpu::default() },
+            cpu_samples: vec![CpuShare { place: LOOK_UP.to_owned(), share }],
+            lookups: BTreeMap::from([("find_vma".to_owned(), totals)]),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_hot_look_up_is_found_with_its_reason() {
+        let finding = find_vma_hot(&snapshot(0.2356)).expect("a quarter of the CPU");
+        assert_eq!(finding.severity, Severity::High);
+        assert!(finding.cause.text.contains("page faults"), "{}", finding.cause.text);
+        let saving = finding.predicted_saving.expect("a gain");
+        assert!((saving.cpu_seconds_per_second - 0.2356 * 0.9).abs() < 1e-9);
+        assert!(saving.low < saving.cpu_seconds_per_second && saving.low > 0.1);
+    }
+
+    #[test]
+    fn little_is_no_gain_and_less_is_nothing() {
+        let finding = find_vma_hot(&snapshot(0.015)).expect("worth a word");
+        assert_eq!((finding.severity, finding.predicted_saving), (Severity::NoGain, None));
+        assert_eq!(find_vma_hot(&snapshot(0.005)), None);
+        assert_eq!(find_vma_hot(&Snapshot::default()), None);
+        assert_eq!(find_vma_hot(&snapshot(f64::NAN)), None);
+    }
+}
