@@ -22,8 +22,10 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 const TRIGGER: &str = "hist:keys=common_pid if comm == \"truth\"";
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
-    let no_triggers = (!Path::new(TRACEFS).join("kprobe_events").exists())
-        .then(|| "this kernel has no kprobes".to_owned());
+    let exists = |file: &str| Path::new(TRACEFS).join(file).exists();
+    let can_count = exists("kprobe_events") && exists("events/sched/sched_switch/hist");
+    let no_triggers = (!can_count)
+        .then(|| "this kernel has no kprobe events or no histograms of them".to_owned());
     vec![
         trial(
             "lookups_equal_the_kernels_own_count",
