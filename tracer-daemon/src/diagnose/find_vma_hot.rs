@@ -9,8 +9,8 @@ use crate::humanize::{count, number, percent};
 
 const ID: &str = "find-vma-hot";
 
-/// Look-ups below this share of the target's CPU time are nobody's problem.
-const NOTABLE: f64 = 0.01;
+/// Below this share of the target's CPU time they are what any program has that takes memory.
+const NOTABLE: f64 = 0.05;
 
 /// Samples of the clock in a second of CPU time.
 const SAMPLES_PER_SECOND: f64 = 99.0;
