@@ -3,7 +3,7 @@ use super::{CensusError, ProcRoot};
 /// What tells one executed program from the next one of the same process: where the kernel put
 /// its code, stack and arguments (fields 26, 28, 48 and 49 of `/proc/PID/stat`), next to the time
 /// of the fork. Without address randomisation two executions of one program look the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// When the process was forked, in ticks since boot.
     pub start_ticks: u64,

@@ -1,12 +1,17 @@
 //! From numbers to advice: a file for each pathology, a pure function of the snapshot.
 
+mod area_index;
 mod caller;
 mod estimate;
 mod finding;
+mod hole_search;
 mod mmap_churn;
+mod vma_explosion;
 
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use hole_search::hole_search;
 pub use mmap_churn::mmap_churn;
+pub use vma_explosion::vma_explosion;
 
 use crate::aggregate::Snapshot;
 
@@ -14,7 +19,8 @@ use crate::aggregate::Snapshot;
 type Diagnosis = fn(&Snapshot) -> Option<Finding>;
 
 /// Every pathology that is looked for: its name, what to look at, and the look.
-const PATHOLOGIES: &[(&str, Diagnosis)] = &[("mmap-churn", mmap_churn)];
+const PATHOLOGIES: &[(&str, Diagnosis)] =
+    &[("mmap-churn", mmap_churn), ("vma-explosion", vma_explosion), ("hole-search", hole_search)];
 
 /// All that is wrong with the target, worst first.
 #[must_use]

@@ -2,7 +2,7 @@ use super::RequestFigures;
 use crate::census::Area;
 
 /// Addresses from here on are the kernel's; `[vsyscall]` lies there.
-const KERNEL_HALF: u64 = 1 << 63;
+pub(super) const KERNEL_HALF: u64 = 1 << 63;
 
 /// Requests and areas are multiples of it.
 const PAGE: u64 = 4096;

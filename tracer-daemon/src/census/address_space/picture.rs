@@ -1,4 +1,4 @@
-use super::Kind;
+use super::{Kind, holes::KERNEL_HALF};
 use crate::census::Area;
 
 /// Cells in a row.
@@ -9,6 +9,11 @@ const STRETCHES: usize = 8;
 
 /// Rows that a stretch with most of the areas gets.
 const ROWS: f64 = 6.0;
+
+/// A hole is left out of the picture if it is larger than this part of all that is mapped, and not
+/// small by itself.
+const HOLE_LEFT_OUT: u64 = 16;
+const LEAST_LEFT_OUT: u64 = 16 << 20;
 
 /// So few areas show in one row.
 const AREAS_IN_ONE_ROW: u64 = 100;
@@ -46,6 +51,9 @@ pub struct Cell {
 
 impl Picture {
     pub(super) fn of(areas: &[Area], kinds: &[Kind]) -> Self {
+        // `[vsyscall]` lies in the kernel's half.
+        let own = areas.partition_point(|area| area.start < KERNEL_HALF);
+        let areas = &areas[..own];
         let mut rows = Vec::new();
         for (first, last) in stretches(areas) {
             rows.extend(draw(&areas[first..last], &kinds[first..last], areas.len()));
@@ -54,12 +62,12 @@ impl Picture {
     }
 }
 
-/// The areas cut at the largest holes, as ranges of indices. What is smaller than all areas
-/// together belongs to what is looked at.
+/// The areas cut at the largest holes, as ranges of indices.
 fn stretches(areas: &[Area]) -> Vec<(usize, usize)> {
     let mapped = areas.iter().map(Area::bytes).fold(0, u64::saturating_add);
     let gaps = areas.windows(2).zip(1..).map(|(pair, index)| (pair[1].start - pair[0].end, index));
-    let mut largest: Vec<(u64, usize)> = gaps.filter(|&(bytes, _)| bytes > mapped).collect();
+    let least = (mapped / HOLE_LEFT_OUT).max(LEAST_LEFT_OUT);
+    let mut largest: Vec<(u64, usize)> = gaps.filter(|&(bytes, _)| bytes > least).collect();
     largest.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
     largest.truncate(STRETCHES - 1);
     let mut cuts: Vec<_> = largest.into_iter().map(|(_, index)| index).collect();

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
-use crate::census::{Area, fake::FakeProc};
+use crate::census::{Area, Image, fake::FakeProc};
 
 const MIB: u64 = 1 << 20;
 
@@ -17,15 +17,9 @@ fn anonymous(start: u64, bytes: u64) -> Area {
 }
 
 fn reading(areas: Vec<Area>) -> AreaReading {
-    let fake = FakeProc::new();
-    fake.write(
-        "1/stat",
-        b"1 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9 1 1 1 5 6 7 0 0 0 0 0 \
-        0 0 0 0 17 0 0 0 0 0 0 1 2 3 8 9 5 6 0\n",
-    );
     AreaReading {
         areas,
-        image: fake.root().image(1).unwrap(),
+        image: Image::default(),
         limit: Some(65_530),
         lowest: 65_536,
         read_seconds: 0.25,

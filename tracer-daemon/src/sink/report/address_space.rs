@@ -1,7 +1,7 @@
 use super::page::{Page, Tone, bar};
 use super::picture;
 use crate::census::address_space::{AddressSpace, HoleFigures, Unmerged};
-use crate::humanize::{bytes, count, number, percent, seconds};
+use crate::humanize::{bytes, count, number, percent, rough_time, seconds};
 
 const BAR: usize = 24;
 
@@ -25,8 +25,12 @@ impl Detail {
 
 /// The areas and holes of an address space.
 pub(super) fn write(page: &mut Page, space: &AddressSpace, detail: Detail) {
-    page.heading("address space");
-    page.prose(Tone::Plain, "  ", &totals(space));
+    if detail == Detail::Compact {
+        page.heading("address space");
+        page.prose(Tone::Plain, "  ", &totals(space));
+    } else {
+        page.heading("areas by kind");
+    }
     if let Some(text) = growth(space) {
         page.prose(Tone::Plain, "  ", &text);
     }
@@ -56,33 +60,23 @@ fn growth(space: &AddressSpace) -> Option<String> {
         Some(left) => format!(
             "{before} at the beginning: {} more each second; at the limit in {} if that goes on",
             number(rate),
-            rough(left)
+            rough_time(left)
         ),
         None if rate < 0.0 => format!("{before} at the beginning: they became fewer"),
         None => format!("{before} at the beginning: no growth"),
     })
 }
 
-/// A time that is an extrapolation.
-fn rough(left: f64) -> String {
-    match left {
-        left if left >= 2.0 * 86_400.0 => format!("{:.0} days", left / 86_400.0),
-        left if left >= 2.0 * 3600.0 => format!("{:.0} hours", left / 3600.0),
-        left if left >= 120.0 => format!("{:.0} minutes", left / 60.0),
-        left => seconds(left),
-    }
-}
-
 fn kinds(page: &mut Page, space: &AddressSpace) {
     for row in space.kinds_by_areas() {
         let share = row.areas as f64 / space.areas.max(1) as f64;
         let line = format!(
-            "  {:<11} {:>7} areas {:>9}  {:>6}  {}",
-            row.kind.name(),
+            "  {:>11} × {:<9} {:>7}  {:<BAR$} {:>9}",
             count(row.areas),
-            bytes(row.bytes),
+            row.kind.name(),
             percent(share),
-            bar(share, BAR)
+            bar(share, BAR),
+            bytes(row.bytes)
         );
         page.line(Tone::Plain, &line);
     }

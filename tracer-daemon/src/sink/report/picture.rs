@@ -39,8 +39,8 @@ fn paint(kind: Option<Kind>) -> Paint {
 fn shade(cell: &Cell) -> char {
     match cell.mapped {
         share if share >= 1.0 => '█',
-        share if share >= 0.67 => '▓',
-        share if share >= 0.33 => '▒',
+        share if share >= 0.75 => '▓',
+        share if share >= 0.25 => '▒',
         share if share > 0.0 => '░',
         _ => '·',
     }

@@ -24,7 +24,7 @@ pub fn vmas(space: &AddressSpace, of: Inspected<'_>, style: Style) -> String {
     let mut page = Page::new(style);
     let share = space.share_of_limit().unwrap_or(0.0);
     let (tone, warning) = match share {
-        share if share >= ALARM => (Tone::Bad, "; beyond the limit mmap fails with ENOMEM"),
+        share if share >= ALARM => (Tone::Bad, "; at the limit mmap fails with ENOMEM"),
         share if share >= WARNING => (Tone::Warning, ""),
         _ => (Tone::Good, ""),
     };
@@ -32,10 +32,8 @@ pub fn vmas(space: &AddressSpace, of: Inspected<'_>, style: Style) -> String {
     page.prose(tone, &name, &format!("{}{warning}", address_space::totals(space)));
     address_space::write(&mut page, space, Detail::Full);
     page.blank();
-    let command = format!(
-        "alloctrace attach --pid {} --duration 30s   (growth, who maps, sizes asked for)",
-        of.pid
-    );
+    let command =
+        format!("alloctrace attach --pid {} --duration 30s (growth, and who maps)", of.pid);
     page.prose(Tone::Heading, "next  ", &command);
     page.into_text()
 }
