@@ -29,11 +29,6 @@ const SHARES: [(f64, Severity); 3] =
 const SECONDS_LEFT: [(f64, Severity); 3] =
     [(600.0, Severity::High), (86_400.0, Severity::Medium), (604_800.0, Severity::Low)];
 
-/// Less growth than this, in areas and as a share of them, is the coming and going of every
-/// program.
-const GROWTH: u64 = 50;
-const GROWTH_SHARE: f64 = 0.002;
-
 /// Growth that was seen for a shorter time is a poor promise.
 const LONG_ENOUGH_SECONDS: f64 = 10.0;
 
@@ -45,7 +40,7 @@ pub fn vma_explosion(snapshot: &Snapshot) -> Option<Finding> {
     if space.areas < MANY_AREAS.min(limit / 4) {
         return None;
     }
-    let seconds_left = seconds_left(space);
+    let seconds_left = space.seconds_to_limit();
     let severity = severity(space, seconds_left);
     let (stack, _) = heaviest_mmap_stack(snapshot).unzip();
     let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
@@ -79,12 +74,6 @@ struct Situation<'a> {
     seconds_left: Option<f64>,
     caller: caller::Caller,
     site: Option<&'a str>,
-}
-
-fn seconds_left(space: &AddressSpace) -> Option<f64> {
-    let grown = space.areas.saturating_sub(space.growth?.areas_before);
-    let enough = grown >= GROWTH && grown as f64 >= GROWTH_SHARE * space.areas as f64;
-    space.seconds_to_limit().filter(|seconds| enough && seconds.is_finite())
 }
 
 fn severity(space: &AddressSpace, seconds_left: Option<f64>) -> Severity {

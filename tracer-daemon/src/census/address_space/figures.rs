@@ -139,6 +139,11 @@ pub struct RequestFigures {
     pub holes_too_small: u64,
 }
 
+/// Less growth than this, in areas and as a share of them, is the coming and going of every
+/// program.
+const GROWTH: u64 = 50;
+const GROWTH_SHARE: f64 = 0.002;
+
 /// A change of the number of areas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Growth {
@@ -162,11 +167,16 @@ impl AddressSpace {
         Some((self.areas as f64 - growth.areas_before as f64) / growth.seconds)
     }
 
-    /// Seconds until there are as many areas as there may be, if they go on to grow like this.
+    /// Seconds until there are as many areas as there may be, if they go on to grow like this;
+    /// `None`: their growth is unknown, or no more than coming and going.
     #[must_use]
     pub fn seconds_to_limit(&self) -> Option<f64> {
-        let rate = self.areas_per_second().filter(|rate| *rate > 0.0)?;
-        Some(self.limit?.saturating_sub(self.areas) as f64 / rate)
+        let grown = self.areas.saturating_sub(self.growth?.areas_before);
+        if grown < GROWTH || (grown as f64) < GROWTH_SHARE * self.areas as f64 {
+            return None;
+        }
+        let left = self.limit?.saturating_sub(self.areas) as f64 / self.areas_per_second()?;
+        Some(left).filter(|left| left.is_finite())
     }
 
     /// The kinds that have areas, most areas first.

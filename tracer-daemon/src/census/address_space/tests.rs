@@ -278,9 +278,11 @@ fn the_ends_of_the_address_space_are_no_trouble() {
 fn growth_has_a_time_to_the_limit() {
     let mut space = AddressSpace { areas: 64_530, limit: Some(65_530), ..AddressSpace::default() };
     assert_eq!(space.seconds_to_limit(), None);
+    space.growth = Some(Growth { areas_before: 64_330, seconds: 10.0 });
+    assert_eq!(space.areas_per_second(), Some(20.0));
+    assert_eq!(space.seconds_to_limit(), Some(50.0));
     space.growth = Some(Growth { areas_before: 64_430, seconds: 10.0 });
-    assert_eq!(space.areas_per_second(), Some(10.0));
-    assert_eq!(space.seconds_to_limit(), Some(100.0));
+    assert_eq!(space.seconds_to_limit(), None, "100 of 64,530 come and go");
     space.growth = Some(Growth { areas_before: 64_630, seconds: 10.0 });
     assert_eq!(space.seconds_to_limit(), None, "it shrinks");
     space.growth = Some(Growth { areas_before: 64_430, seconds: 0.0 });

@@ -58,12 +58,12 @@ fn growth(space: &AddressSpace) -> Option<String> {
     let before = count(growth.areas_before);
     Some(match space.seconds_to_limit() {
         Some(left) => format!(
-            "{before} at the beginning: {} more each second; at the limit in {} if that goes on",
+            "{before} at the beginning, {} more each second: at the limit in {} if that goes on",
             number(rate),
             rough_time(left)
         ),
-        None if rate < 0.0 => format!("{before} at the beginning: they became fewer"),
-        None => format!("{before} at the beginning: no growth"),
+        None if rate == 0.0 => format!("{before} at the beginning: no growth"),
+        None => format!("{before} at the beginning: no growth to speak of"),
     })
 }
 
@@ -138,7 +138,7 @@ fn holes(page: &mut Page, space: &AddressSpace, detail: Detail) {
             format!("{size}: no hole is large enough")
         } else {
             let passed = count(request.holes_too_small);
-            format!("{size}: {passed} holes from the top down are too small before one fits")
+            format!("{size}: {passed} too small, from the top down, before the first that fits")
         };
         page.prose(Tone::Plain, "  ", &text);
     }

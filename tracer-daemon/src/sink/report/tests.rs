@@ -49,8 +49,8 @@ fn a_churning_server_is_explained_from_the_top() {
             "fault 41 % ████████████████▍",
             "20,000 × mmap, 39.1 GiB, 100 ms",
             "6 areas of 65,530 (<0.1 %); read in 80.0 µs",
-            "5 at the beginning: 0.10 more each second; at the limit in 8 days if that goes on",
-            "2052 KiB: 2 holes from the top down are too small before one fits",
+            "5 at the beginning: no growth to speak of",
+            "2052 KiB: 1 too small, from the top down, before the first that fits",
             "4 × gap there are addresses between them",
             "7f0000000000 2276 KiB 3 ████",
             "cost 30.0 ms, 0.5 % of the target's CPU time",
@@ -129,7 +129,7 @@ fn a_census_stands_alone_too() {
         &[
             "ev\\u{1b}[2Jil (pid 4242): 6 areas of 65,530 (<0.1 %)",
             "2 × anonymous 33 %",
-            "3 × gap",
+            "4 × gap",
             "next alloctrace attach --pid 4242 --duration 30s",
         ],
     );
@@ -144,5 +144,11 @@ fn the_headline_warns_before_the_limit() {
         let text = vmas(&space, of, Style { colour: true, width: 80 });
         assert!(text.starts_with(&format!("\x1b[{code}m")), "{text}");
     }
+    let mut growing = churning();
+    if let Some(space) = &mut growing.snapshot.address_space {
+        space.areas = 4_005;
+    }
+    let expected = "5 at the beginning, 400 more each second: at the limit in 3 minutes if that";
+    has(&plain(&growing), &[expected]);
     has(&vmas(&space, of, Style::default()), &["at the limit mmap fails with ENOMEM"]);
 }
