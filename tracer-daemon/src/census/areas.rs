@@ -18,7 +18,7 @@ const CHUNK: usize = 64 << 10;
 const COUNT_LIMIT: u64 = 64 << 20;
 
 /// Attempts to read a program that is not replaced by another meanwhile.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 10;
 
 /// The areas of a process as one reading of `/proc/PID/maps` gave them.
 #[derive(Clone, Debug)]
@@ -69,6 +69,10 @@ impl ProcRoot {
             }
             if text.is_empty() {
                 return Err(CensusError::NoAddressSpace(pid));
+            }
+            if !image.is_loaded() {
+                std::thread::yield_now();
+                continue;
             }
             return Ok(self.taken_apart(&text, image, read_seconds));
         }
@@ -201,7 +205,13 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let fake = fake(b"");
+        fake.write(
+            "9/stat",
+            String::from_utf8_lossy(STAT).replacen(" 1 1 1 5 6", " 1 1 1 0 6", 1).as_bytes(),
+        );
+        fake.write("9/maps", b"1000-2000 rw-p 0 00:00 0 [stack]\n");
         let root = fake.root();
+        assert!(matches!(root.areas(9), Err(CensusError::Changing(9))), "an exec under way");
         assert!(matches!(root.areas(7), Err(CensusError::NoAddressSpace(7))));
         assert!(matches!(root.areas(8), Err(CensusError::NoSuchProcess(8))));
         assert!(matches!(root.count_areas(8), Err(CensusError::NoSuchProcess(8))));

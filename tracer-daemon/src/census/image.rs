@@ -10,6 +10,15 @@ pub struct Image {
     places: [u64; 4],
 }
 
+impl Image {
+    /// Whether the program is there: an exec begins with an empty address space, and the place of
+    /// the code is set when the file is mapped (fs/binfmt_elf.c, `load_elf_binary`).
+    #[must_use]
+    pub const fn is_loaded(&self) -> bool {
+        self.places[0] != 0
+    }
+}
+
 impl ProcRoot {
     /// The program that a process executes.
     ///
@@ -49,6 +58,7 @@ mod tests {
         };
         let one = parse(line("140736262692224").as_bytes()).unwrap();
         assert_eq!(one.start_ticks, 156);
+        assert!(one.is_loaded() && !Image::default().is_loaded());
         let wanted = [94_394_656_071_680, 140_736_262_692_224, 140_736_262_699_526];
         assert_eq!(one.places[..3], wanted);
         assert_eq!(parse(line("140736262692224").as_bytes()).unwrap(), one);

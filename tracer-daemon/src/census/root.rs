@@ -16,8 +16,8 @@ pub enum CensusError {
     /// It has ended and waits for its parent, or is a thread of the kernel.
     #[error("process {0} has no address space: it has ended, or is a thread of the kernel")]
     NoAddressSpace(u32),
-    /// It executed another program during each attempt to read it.
-    #[error("process {0} executes one program after the other; try again")]
+    /// It was executing another program at each attempt to read it.
+    #[error("process {0} is executing another program; try again")]
     Changing(u32),
     /// The file does not look as documented in proc(5).
     #[error("{file}: {why}")]
