@@ -45,6 +45,18 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A time that is an extrapolation: `40.0 s`, `12 minutes`, `3 days`.
+#[must_use]
+pub fn rough_time(seconds_left: f64) -> String {
+    const DAY: f64 = 86_400.0;
+    match seconds_left {
+        left if left >= 2.0 * DAY && left.is_finite() => format!("{:.0} days", left / DAY),
+        left if left >= 7200.0 && left < DAY * 2.0 => format!("{:.0} hours", left / 3600.0),
+        left if left >= 120.0 && left < 7200.0 => format!("{:.0} minutes", left / 60.0),
+        left => seconds(left),
+    }
+}
+
 /// A count with its thousands set apart: `12,345`.
 #[must_use]
 pub fn count(count: u64) -> String {
@@ -152,6 +164,15 @@ mod tests {
         assert_eq!(percent(0.0004), "<0.1 %");
         assert_eq!(percent(0.024), "2.4 %");
         assert_eq!(percent(0.34), "34 %");
+    }
+
+    #[test]
+    fn rough_times() {
+        assert_eq!(rough_time(40.0), "40.0 s");
+        assert_eq!(rough_time(600.0), "10 minutes");
+        assert_eq!(rough_time(90_000.0), "25 hours");
+        assert_eq!(rough_time(604_800.0), "7 days");
+        assert_eq!(rough_time(f64::INFINITY), "unknown");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Living {
     pub group: Arc<str>,
     /// Its faults so far.
     pub faults: Faults,
+    /// Its areas when they were last counted.
+    pub areas: Option<u64>,
 }
 
 /// Everything counted so far.
@@ -107,13 +109,14 @@ impl Groups {
     /// Who lives, who has ended, and the faults of both.
     fn look(&mut self, counters: &Counters, living: &HashMap<ProcessId, Living>) {
         for group in self.groups.values_mut() {
-            group.totals.processes = 0;
+            (group.totals.processes, group.totals.areas) = (0, None);
         }
         for (id, member) in &mut self.members {
             let Some(group) = self.groups.get_mut(&member.group) else {
                 continue;
             };
             let (live, exits) = (living.get(id), counters.exits.get(id));
+            group.add_areas(live.and_then(|live| live.areas));
             let dead = exits.is_some_and(|exits| exits.dead != 0);
             member.stage = member.stage.next(live.is_some(), dead);
             let mut faults = live.map_or(member.faults, |live| live.faults);

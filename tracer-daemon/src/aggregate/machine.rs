@@ -20,6 +20,8 @@ pub struct MachineSnapshot {
     pub lost: BTreeMap<Loss, u64>,
     /// A row for each signal.
     pub probes: Vec<ProbeStatus>,
+    /// How areas are counted.
+    pub area_counting: AreaCounting,
     /// What the tracer itself takes.
     pub own: OwnUsage,
     /// Runs of the kernel programs by their names; empty where the kernel does not count them.
@@ -47,6 +49,30 @@ pub struct GroupTotals {
     pub exits: u64,
     /// Processes that live.
     pub processes: u64,
+    /// Areas of the living processes that were counted; absent where none was.
+    pub areas: Option<AreaTotals>,
+}
+
+/// Areas of a group's living processes, each as it was when last counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AreaTotals {
+    /// Of the process that has most.
+    pub largest: u64,
+    /// Of all together.
+    pub sum: u64,
+}
+
+/// Counting areas over the whole machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AreaCounting {
+    /// Areas that a process may have, `vm.max_map_count`.
+    pub limit: Option<u64>,
+    /// How often a process's areas were counted.
+    pub counts: u64,
+    /// The time that it took, with those processes' `mmap_lock` held on and off.
+    pub seconds: f64,
+    /// Processes that are yet to be counted for the first time, or again.
+    pub due: u64,
 }
 
 /// Calls of one system call by a group.

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracer_common::DURATION_BUCKETS;
 
+use crate::census::address_space::AddressSpace;
+
 /// Everything measured so far on one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,6 +36,9 @@ pub struct Snapshot {
     /// Shares of the target's CPU time by what it was doing, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpu_samples: Vec<CpuShare>,
+    /// The address space at the end of the window; absent where the process had ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_space: Option<AddressSpace>,
     /// Sampled user stacks, heaviest first.
     pub stacks: Vec<StackTotals>,
     /// What is missing, by cause; empty: nothing.

@@ -17,12 +17,24 @@ pub struct Area {
     pub writable: bool,
     /// May be executed.
     pub executable: bool,
+    /// Writes reach the file or whoever else maps it (`MAP_SHARED`).
+    pub shared: bool,
+    /// Major and minor number of the file's device; an inode number means nothing without it.
+    pub device: (u32, u32),
     /// Inode number of the file; 0: no file.
     pub inode: u64,
     /// The file as the process sees it, or a name in brackets such as `[heap]`.
     pub path: Option<PathBuf>,
     /// The file had been removed or replaced; the mark is not part of `path`.
     pub deleted: bool,
+}
+
+impl Area {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
 }
 
 impl ProcRoot {
@@ -47,14 +59,15 @@ impl ProcRoot {
 }
 
 /// `START-END PERMISSIONS OFFSET DEVICE INODE   PATH`
-fn parse(line: &[u8]) -> Option<Area> {
+pub(super) fn parse(line: &[u8]) -> Option<Area> {
     let mut rest = line;
     let range = next_word(&mut rest)?;
     let permissions = next_word(&mut rest)?.as_bytes();
     let offset = next_word(&mut rest)?;
-    let _device = next_word(&mut rest)?;
+    let device = next_word(&mut rest)?;
     let inode = next_word(&mut rest)?;
     let (start, end) = range.split_once('-')?;
+    let (major, minor) = device.split_once(':')?;
     let (path, deleted) = file_name(rest);
     let area = Area {
         start: u64::from_str_radix(start, 16).ok()?,
@@ -63,6 +76,8 @@ fn parse(line: &[u8]) -> Option<Area> {
         readable: permissions.first() == Some(&b'r'),
         writable: permissions.get(1) == Some(&b'w'),
         executable: permissions.get(2) == Some(&b'x'),
+        shared: permissions.get(3) == Some(&b's'),
+        device: (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?),
         inode: inode.parse().ok()?,
         path,
         deleted,
@@ -120,7 +135,9 @@ mod tests {
         let area =
             parse(b"7f00a000-7f00c000 r-xp 0001e000 fe:00 247030       /usr/bin/cat").unwrap();
         assert_eq!((area.start, area.end), (0x7f00_a000, 0x7f00_c000));
-        assert_eq!((area.offset, area.inode), (0x1e000, 247_030));
+        assert_eq!((area.offset, area.inode, area.device), (0x1e000, 247_030, (0xfe, 0)));
+        assert!(!area.shared);
+        assert!(parse(b"1000-2000 rw-s 0 00:01 7 /dev/zero (deleted)").unwrap().shared);
         assert!(area.readable && !area.writable && area.executable && !area.deleted);
         assert_eq!(area.path, Some("/usr/bin/cat".into()));
     }
@@ -151,6 +168,8 @@ mod tests {
             b"2000-1000 r-xp 0 0:0 0",
             b"x-2000 r-xp 0 0:0 0",
             b"1000-2000 r-xp 0 0:0",
+            b"1000-2000 r-xp 0 00 0",
+            b"1000-2000 r-xp 0 x:0 0",
             b"1000-2000 r-xp 0 0:0 ",
             b"1000-2000 \xff 0 0:0 0",
             b"10000000000000000-20000000000000000 r-xp 0 0:0 0",

@@ -4,9 +4,12 @@
 //! The `procfs` crate's parsers are not used: a comm or path that is not UTF-8 makes them fail,
 //! and a mapped file named `/SYSV` makes them panic.
 
+pub mod address_space;
+mod areas;
 mod cgroup_names;
 mod cpu_clock;
 mod group;
+mod image;
 mod maps;
 mod process;
 mod root;
@@ -16,9 +19,11 @@ mod threads;
 #[cfg(test)]
 mod fake;
 
+pub use areas::{AreaCount, AreaReading};
 pub use cgroup_names::CgroupNames;
 pub use cpu_clock::cpu_clock_ns;
 pub use group::group_name;
+pub use image::Image;
 pub use maps::Area;
 pub use root::{CensusError, ProcRoot};
 pub use stat::ProcessStat;

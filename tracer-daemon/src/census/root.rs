@@ -13,6 +13,12 @@ pub enum CensusError {
     /// The kernel does not let this user know.
     #[error("not permitted to read {0}")]
     NotPermitted(PathBuf),
+    /// It has ended and waits for its parent, or is a thread of the kernel.
+    #[error("process {0} has no address space: it has ended, or is a thread of the kernel")]
+    NoAddressSpace(u32),
+    /// It was executing another program at each attempt to read it.
+    #[error("process {0} is executing another program; try again")]
+    Changing(u32),
     /// The file does not look as documented in proc(5).
     #[error("{file}: {why}")]
     Malformed {
@@ -102,7 +108,7 @@ impl ProcRoot {
         CensusError::Malformed { file: self.file(pid, name), why: why.into() }
     }
 
-    fn failure(&self, pid: u32, path: &Path, source: io::Error) -> CensusError {
+    pub(crate) fn failure(&self, pid: u32, path: &Path, source: io::Error) -> CensusError {
         match source.kind() {
             ErrorKind::PermissionDenied => CensusError::NotPermitted(path.to_owned()),
             // ESRCH: it ended between opening and reading.

@@ -7,6 +7,7 @@ mod outcome;
 mod report;
 mod run;
 mod tracing;
+mod vmas;
 mod watch;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Run),
     /// Measure the whole machine and serve the totals to Prometheus
     Daemon(daemon::Daemon),
+    /// Look at one address space: its areas, its holes, the limit
+    Vmas(vmas::Vmas),
     /// Render a recording
     Report(report::Report),
     /// Show what this kernel allows, and how each signal is measured
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Attach(command) => command.execute(cli.verbose),
         Command::Run(command) => command.execute(cli.verbose),
         Command::Daemon(command) => command.execute(cli.verbose),
+        Command::Vmas(command) => command.execute(),
         Command::Report(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };

@@ -1,16 +1,17 @@
 use serde::{Deserialize, Serialize};
 
-/// How much a finding matters.
+/// How much a finding matters: by the share of the target's CPU time that the cure gives back, or
+/// by how near the target is to a limit at which its calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The pattern is there, and curing it would gain nothing worth the work.
     NoGain,
-    /// Below a twentieth of the target's CPU time.
+    /// Below a twentieth of the target's CPU time; a limit will be met in days.
     Low,
-    /// Below a fifth.
+    /// Below a fifth; a limit will be met in hours, or half of it is taken.
     Medium,
-    /// A fifth or more.
+    /// A fifth or more; a limit will be met in minutes, or most of it is taken.
     High,
 }
 
@@ -31,7 +32,7 @@ pub struct Finding {
     pub cost: Cost,
     /// What to do, best first, with exact values.
     pub remedy: Vec<String>,
-    /// What the remedy gives back; `None`: no gain.
+    /// The CPU time that the remedy gives back; `None`: none that could be predicted.
     pub predicted_saving: Option<Saving>,
     /// Between 0 and 1: how well the measured numbers support the cause.
     pub confidence: f64,

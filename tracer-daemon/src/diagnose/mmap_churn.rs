@@ -88,7 +88,7 @@ fn confidence(
 }
 
 /// The stack that most mappings come from, and its share of all that have one.
-fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
+pub(super) fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
     let stacks =
         snapshot.stacks.iter().filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty());
     let heaviest = stacks.clone().max_by_key(|stack| stack.count)?;

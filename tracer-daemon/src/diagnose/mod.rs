@@ -1,17 +1,22 @@
 //! From numbers to advice: a file for each pathology, a pure function of the snapshot.
 
+mod area_index;
 mod caller;
 mod estimate;
 mod find_vma_hot;
 mod finding;
+mod hole_search;
 mod mmap_churn;
 mod mmap_lock_contention;
+mod vma_explosion;
 mod worth;
 
 pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use hole_search::hole_search;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
+pub use vma_explosion::vma_explosion;
 
 use crate::aggregate::Snapshot;
 
@@ -21,6 +26,8 @@ type Diagnosis = fn(&Snapshot) -> Option<Finding>;
 /// Every pathology that is looked for: its name, what to look at, and the look.
 const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
+    ("vma-explosion", vma_explosion),
+    ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),
     ("mmap-lock-contention", mmap_lock_contention),
 ];

@@ -1,5 +1,6 @@
 //! The whole machine, sampled: counters of all processes and `/proc` become group totals.
 
+mod areas;
 mod names;
 mod own;
 mod programs;
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 
 use tracer_common::{ProcessId, Syscall, UNKNOWN_OFFSET};
 
-use self::names::Names;
+use self::{areas::Areas, names::Names};
 use super::{
     open::{self, Opened},
     options::Options,
@@ -38,6 +39,7 @@ pub struct Machine {
     maps: KernelMaps,
     root: ProcRoot,
     names: Names,
+    areas: Areas,
     groups: Groups,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
@@ -67,6 +69,7 @@ impl Machine {
         Ok(Self {
             groups: Groups::new(own.start_ticks, measured.collect()),
             names: Names::new(root.clone()),
+            areas: Areas::new(root.clone()),
             kernel: kernel::release(),
             start_is_known: layout.task_start_boottime != UNKNOWN_OFFSET,
             attached,
@@ -88,6 +91,7 @@ impl Machine {
         // In this order: a process that `/proc` shows and that ends meanwhile has left its totals.
         let stats = self.stats();
         let counters = self.maps.read().map_err(unreadable)?;
+        self.areas.look(&stats);
         let living = self.name(stats, &counters);
         let names = &mut self.names;
         let ended = self.groups.apply(&counters, &living, |exits| names.ended(exits));
@@ -99,6 +103,7 @@ impl Machine {
             groups: self.groups.totals(),
             lost: counters.lost.into_iter().collect(),
             probes: self.attached.signals.clone(),
+            area_counting: self.areas.counting(),
             own: own::usage(&self.root),
             programs: programs::runs(&self.attached.ebpf, &self.root),
         })
@@ -130,6 +135,7 @@ impl Machine {
                 start_ticks: stat.start_ticks,
                 faults: Faults { minor: stat.minor_faults, major: stat.major_faults },
                 group: self.names.of(id, stat, execs, counters.exits.get(&id)),
+                areas: self.areas.of(id),
             };
             (id, living)
         });

@@ -1,6 +1,7 @@
 //! One attach or run: probes on, records in, and at the end a snapshot.
 
 mod account;
+mod address_space;
 mod cost;
 mod fault_sampler;
 mod machine;
@@ -21,6 +22,7 @@ use aya_log::EbpfLogger;
 use log::Log;
 use tracer_common::{Control, ProcessId, Target};
 
+use address_space::AddressSpaceWatch;
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
 pub use machine::Machine;
@@ -55,6 +57,7 @@ pub struct Session {
     logger: Option<EbpfLogger<&'static dyn Log>>,
     state: State<KernelSymbols>,
     naming: Naming,
+    space: AddressSpaceWatch,
     cost: CostMeter,
     faults: FaultSampler,
     control: Control,
@@ -86,6 +89,7 @@ impl Session {
             logger,
             state: State::new(kernel_names),
             naming: Naming::new(root.clone()),
+            space: AddressSpaceWatch::default(),
             cost: CostMeter::new(Instant::now()),
             faults: FaultSampler::new(),
             control,
@@ -113,6 +117,9 @@ impl Session {
             self.faults.start(&mut self.attached.ebpf, &mut self.control);
         }
         self.maps.control(self.control).map_err(unreadable)?;
+        if flags & Target::FROM_EXEC == 0 {
+            self.space.begin(&self.root, pid);
+        }
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
@@ -150,6 +157,7 @@ impl Session {
     pub fn refresh_target(&mut self) {
         if let Some(traced) = &mut self.traced {
             traced.refresh(&self.root);
+            self.space.begin(&self.root, traced.process.pid);
         }
     }
 
@@ -190,6 +198,7 @@ impl Session {
         self.cost.end(&self.attached.ebpf, now);
         if let Some(traced) = &mut self.traced {
             traced.end(&self.root, now);
+            self.space.end(&self.root, traced.process);
         }
         Ok(())
     }
@@ -223,6 +232,7 @@ impl Session {
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
         snapshot.stacks = self.naming.name(&self.state.stacks);
+        snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }
 

@@ -3,6 +3,7 @@
 //! A test whose surroundings are missing is shown as ignored, with the reason in its name. In the
 //! project's virtual machines (`ALLOCTRACE_TIER=vm`) every rung has to work.
 
+mod address_space;
 mod churn;
 mod counts;
 mod daemon;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
     trials.extend(lookups::trials(&machine));
+    trials.extend(address_space::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));

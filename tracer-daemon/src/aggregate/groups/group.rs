@@ -65,6 +65,14 @@ impl Group {
         self.untimed = self.untimed.saturating_add(both);
     }
 
+    pub(super) fn add_areas(&mut self, areas: Option<u64>) {
+        if let Some(areas) = areas {
+            let totals = self.totals.areas.get_or_insert_default();
+            totals.largest = totals.largest.max(areas);
+            totals.sum = totals.sum.saturating_add(areas);
+        }
+    }
+
     pub(super) fn add_fault_time(&mut self, grown: FaultTime) {
         self.sampled.samples = self.sampled.samples.saturating_add(grown.samples);
         self.sampled.duration_ns = self.sampled.duration_ns.saturating_add(grown.duration_ns);

@@ -31,6 +31,7 @@ impl World {
             start_ticks: id.start_ticks,
             group: Arc::from(group),
             faults: Faults { minor, major: 0 },
+            areas: None,
         };
         self.living.insert(id, living);
     }
@@ -225,7 +226,7 @@ fn where_the_kernel_knows_no_start_times_proc_tells_pids_apart() {
     let pid = ProcessId::new(8, 0);
     for (start_ticks, group, minor, calls) in [(1001, "a", 20, 5), (2000, "b", 3, 6)] {
         let faults = Faults { minor, major: 0 };
-        let living = Living { start_ticks, group: Arc::from(group), faults };
+        let living = Living { start_ticks, group: Arc::from(group), faults, areas: None };
         world.living.insert(pid, living);
         world.calls(pid, calls);
         world.tick();
@@ -293,4 +294,24 @@ fn names_have_an_end() {
     world.tick();
     assert_eq!(world.groups.totals().len(), MOST_GROUPS + 1);
     assert_eq!(world.of(OTHER).processes, 500);
+}
+
+#[test]
+fn areas_are_those_of_the_living_that_were_counted() {
+    let mut world = World::new();
+    let uncounted = ProcessId::new(9, 1002);
+    for (id, areas) in [(OLD, Some(300)), (YOUNG, Some(9000)), (uncounted, None)] {
+        world.lives(id, "a", 1);
+        world.living.get_mut(&id).expect("it lives").areas = areas;
+    }
+    world.lives(ProcessId::new(10, 1003), "b", 1);
+    world.tick();
+    let totals = world.groups.totals();
+    let areas = totals["a"].areas.expect("counted");
+    assert_eq!((areas.largest, areas.sum), (9000, 9300));
+    assert_eq!(totals["b"].areas, None, "unknown is not 0");
+    world.ends(YOUNG, 2);
+    world.tick();
+    let areas = world.groups.totals()["a"].areas.expect("counted");
+    assert_eq!((areas.largest, areas.sum), (300, 300), "it is a gauge");
 }

@@ -4,7 +4,7 @@ use tracer_common::{LockWaits, Loss, Syscall};
 use super::duration::{histograms, lock_histograms};
 use super::sample::Sample;
 use crate::aggregate::MachineSnapshot;
-use crate::aggregate::machine::{CallTotals, GroupTotals, ProgramRuns};
+use crate::aggregate::machine::{AreaTotals, CallTotals, GroupTotals, ProgramRuns};
 use crate::errno;
 
 /// A metric.
@@ -68,6 +68,18 @@ pub(super) const METRICS: &[Row] = &[
         |machine| by_group(machine, |group| group.exits)),
     gauge("alloctrace_processes", "Processes that live.",
         |machine| by_group(machine, |group| group.processes)),
+    gauge("alloctrace_areas", "Areas (mappings) of the group's process that has most of them.",
+        |machine| by_areas(machine, |areas| areas.largest)),
+    gauge("alloctrace_areas_of_all_processes", "Areas of all processes of the group.",
+        |machine| by_areas(machine, |areas| areas.sum)),
+    gauge("alloctrace_areas_limit", "Areas that a process may have (vm.max_map_count).",
+        |machine| machine.area_counting.limit.map(Sample::count).into_iter().collect()),
+    counter("alloctrace_area_counts_total", "Times that a process's areas were counted.",
+        |machine| vec![Sample::count(machine.area_counting.counts)]),
+    counter("alloctrace_area_count_seconds_total", "Time in counting the areas of processes.",
+        |machine| vec![Sample::new(machine.area_counting.seconds)]),
+    gauge("alloctrace_area_counts_due", "Processes that wait for their areas to be counted.",
+        |machine| vec![Sample::count(machine.area_counting.due)]),
     counter("alloctrace_lost_total", "What is missing in the other metrics, by cause.", lost),
     gauge("alloctrace_probe_attached", "1: the signal is measured; 0: it could not be.", probes),
     counter("alloctrace_program_runs_total", "Runs of the tracer's kernel programs.",
@@ -108,6 +120,15 @@ fn by_side(machine: &MachineSnapshot, value: fn(&LockWaits) -> f64) -> Vec<Sampl
 fn by_group(machine: &MachineSnapshot, value: fn(&GroupTotals) -> u64) -> Vec<Sample> {
     let groups = machine.groups.iter();
     groups.map(|(name, group)| Sample::count(value(group)).label("group", name)).collect()
+}
+
+/// Groups of which no process was counted yet have no sample.
+fn by_areas(machine: &MachineSnapshot, value: fn(&AreaTotals) -> u64) -> Vec<Sample> {
+    let known = machine.groups.iter().filter_map(|(name, group)| {
+        let areas = group.areas.as_ref()?;
+        Some(Sample::count(value(areas)).label("group", name))
+    });
+    known.collect()
 }
 
 fn by_program(machine: &MachineSnapshot, value: fn(&ProgramRuns) -> f64) -> Vec<Sample> {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracer_common::{Loss, Syscall};
 
 use super::*;
-use crate::aggregate::machine::{CallTotals, GroupTotals};
+use crate::aggregate::machine::{AreaCounting, AreaTotals, CallTotals, GroupTotals};
 use crate::aggregate::snapshot::ProbeStatus;
 
 fn group() -> GroupTotals {
@@ -20,6 +20,7 @@ fn group() -> GroupTotals {
         minor_faults: 12,
         forks: 3,
         processes: 2,
+        areas: Some(AreaTotals { largest: 9053, sum: 9100 }),
         ..GroupTotals::default()
     }
 }
@@ -30,6 +31,7 @@ fn machine(names: &[&str]) -> MachineSnapshot {
         kernel: "6.12".to_owned(),
         groups: names.iter().map(|name| ((*name).to_owned(), group())).collect(),
         lost: BTreeMap::from([(Loss::FaultRecords, 5)]),
+        area_counting: AreaCounting { limit: Some(65_530), counts: 4, seconds: 0.5, due: 1 },
         probes: vec![ProbeStatus {
             signal: "faults".to_owned(),
             status: "failed".to_owned(),
@@ -66,6 +68,12 @@ fn counters_are_what_was_counted() {
         ("alloctrace_page_faults_total{group=\"web\",kind=\"major\"}", 0.0),
         ("alloctrace_forks_total{group=\"web\"}", 3.0),
         ("alloctrace_processes{group=\"web\"}", 2.0),
+        ("alloctrace_areas{group=\"web\"}", 9053.0),
+        ("alloctrace_areas_of_all_processes{group=\"web\"}", 9100.0),
+        ("alloctrace_areas_limit", 65_530.0),
+        ("alloctrace_area_counts_total", 4.0),
+        ("alloctrace_area_count_seconds_total", 0.5),
+        ("alloctrace_area_counts_due", 1.0),
         ("alloctrace_lost_total{cause=\"fault_records\"}", 5.0),
         ("alloctrace_lost_total{cause=\"missed_return\"}", 0.0),
         ("alloctrace_probe_attached{signal=\"faults\",backend=\"none\"}", 0.0),
@@ -129,5 +137,8 @@ fn names_follow_the_conventions() {
 #[test]
 fn an_empty_machine_is_rendered() {
     let text = render(&MachineSnapshot::default()).expect("rendered");
-    assert!(parse(&text).len() > Loss::ALL.len());
+    let samples = parse(&text);
+    assert!(samples.len() > Loss::ALL.len());
+    let unknown = ["alloctrace_areas", "alloctrace_areas_limit"];
+    assert!(unknown.iter().all(|name| !samples.contains_key(*name)), "unknown is not 0");
 }

@@ -21,8 +21,8 @@ fn json(recording: &Recording) -> Value {
 const CONTRACT: &[(&str, &str)] = &[
     (
         "",
-        "schema tracer target window cpu syscalls faults mappings cpu_samples stacks findings \
-         lost overhead",
+        "schema tracer target window cpu syscalls faults mappings cpu_samples address_space \
+         stacks findings lost overhead",
     ),
     ("/tracer", "version kernel probes"),
     ("/tracer/probes/0", "signal backend status reason"),
@@ -35,6 +35,13 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/mappings/lifetime_seconds", "p50 p90 p99"),
     ("/mappings/sizes/0", "bytes cycles"),
     ("/cpu_samples/0", "where share"),
+    ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
+    ("/address_space/kinds/0", "kind areas bytes"),
+    ("/address_space/sizes/0", "bytes areas"),
+    ("/address_space/unmerged", "gap protection flags file anon_vma_or_other"),
+    ("/address_space/holes", "count bytes largest sizes"),
+    ("/address_space/holes/sizes/0", "bytes holes"),
+    ("/address_space/requests/0", "bytes holes_too_small"),
     ("/stacks/0", "kind frames count bytes seconds"),
     ("/stacks/0/frames/0", "symbol module offset file line"),
     ("/findings/0", "id severity summary evidence cause cost remedy predicted_saving confidence"),
@@ -54,6 +61,7 @@ fn the_keys_are_those_of_the_contract() {
 #[test]
 fn what_was_not_measured_is_absent_or_null() {
     let json = json(&Recording::new(Snapshot::default(), Vec::new()));
+    assert!(json.get("address_space").is_none());
     assert!(json.get("mappings").is_none() && json.get("cpu_samples").is_none());
     assert!(json["faults"]["minor"].is_null() && json["overhead"].is_null());
 }

@@ -26,7 +26,13 @@ pub(super) fn write(page: &mut Page, finding: &Finding, snapshot: &Snapshot) {
             labelled(page, "saves", &saves(saving, snapshot));
             labelled(page, "check", &check(saving, snapshot));
         }
-        None => labelled(page, "saves", "nothing worth the work"),
+        None if finding.severity == Severity::NoGain => {
+            labelled(page, "saves", "nothing worth the work");
+        }
+        None => {
+            labelled(page, "saves", "no CPU time that could be predicted");
+            labelled(page, "check", "apply the cure, record the same load again and compare");
+        }
     }
 }
 

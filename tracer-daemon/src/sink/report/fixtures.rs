@@ -4,6 +4,8 @@ use crate::aggregate::snapshot::{
     Cpu, CpuShare, FaultTotals, Frame, Mappings, Overhead, ProbeStatus, Quantiles, ShortLived,
     SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
 };
+use crate::census::address_space::{AddressSpace, Growth, census};
+use crate::census::{Area, AreaReading, Image};
 use crate::diagnose;
 use crate::sink::Recording;
 
@@ -65,6 +67,36 @@ fn server() -> Snapshot {
     }
 }
 
+/// What a census finds in a small server.
+fn space() -> AddressSpace {
+    let area = |start, bytes, path: Option<&str>| Area {
+        start,
+        end: start + bytes,
+        readable: true,
+        writable: path.is_none(),
+        path: path.map(Into::into),
+        ..Area::default()
+    };
+    let reading = AreaReading {
+        areas: vec![
+            area(0x5555_5555_4000, 0x20_000, Some("/opt/server")),
+            area(0x5555_5557_5000, 0x21_000, Some("[heap]")),
+            area(0x7f00_0000_0000, 2 << 20, None),
+            area(0x7f00_0020_1000, 0x8_000, None),
+            area(0x7f00_0020_9000, 0x30_000, Some("/usr/lib/x86_64-linux-gnu/libc.so.6")),
+            area(0x7fff_0000_0000, 0x21_000, Some("[stack]")),
+        ],
+        image: Image::default(),
+        limit: Some(65_530),
+        lowest: 65_536,
+        read_seconds: 80e-6,
+        torn: 0,
+        unreadable: 0,
+    };
+    let growth = Some(Growth { areas_before: 5, seconds: 10.0 });
+    AddressSpace { growth, ..census(&reading, &[(2 << 20) + 4096]) }
+}
+
 /// 2,000 requests a second, each with a buffer of 2 MiB of which six pages are touched.
 pub(crate) fn churning() -> Recording {
     let mapping = (2 << 20) + 4096;
@@ -102,6 +134,7 @@ pub(crate) fn churning() -> Recording {
         cpu_samples: cpu_samples
             .map(|(place, share)| CpuShare { place: place.to_owned(), share })
             .to_vec(),
+        address_space: Some(space()),
         stacks: vec![StackTotals {
             kind: "mmap".to_owned(),
             frames: vec![

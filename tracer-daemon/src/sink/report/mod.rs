@@ -1,5 +1,6 @@
 //! A recording as a person reads it: the verdict first, then its reasons, then every number.
 
+mod address_space;
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -8,15 +9,18 @@ mod lookups;
 mod mappings;
 mod missing;
 mod page;
+mod picture;
 mod stacks;
 mod syscalls;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod verdict;
+mod vmas;
 
 use crate::sink::Recording;
 use page::Page;
+pub use vmas::{Inspected, vmas};
 
 /// How the text is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,9 @@ pub fn text(recording: &Recording, style: Style) -> String {
     lookups::write(&mut page, snapshot);
     locks::write(&mut page, snapshot);
     mappings::write(&mut page, snapshot);
+    if let Some(space) = &snapshot.address_space {
+        address_space::write(&mut page, space, address_space::Detail::Compact);
+    }
     stacks::write(&mut page, snapshot);
     missing::write(&mut page, snapshot);
     verdict::next_step(&mut page, recording);

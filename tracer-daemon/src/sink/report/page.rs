@@ -27,6 +27,10 @@ impl Tone {
     }
 }
 
+/// A colour of a cell, as the terminal's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Paint(pub(super) &'static str);
+
 /// The text so far. Whatever is put on it is made safe and fits the width.
 pub(super) struct Page {
     text: String,
@@ -64,6 +68,24 @@ impl Page {
             safe
         };
         self.put(tone, &line);
+    }
+
+    /// A row of coloured cells behind a label. Neither is wider than it looks.
+    pub(super) fn cells(&mut self, label: &str, cells: impl Iterator<Item = (Paint, char)>) {
+        let room = self.width.saturating_sub(columns(label));
+        let mut line = escaped(label);
+        let mut last = "";
+        for (Paint(code), cell) in cells.take(room) {
+            if self.style.colour && code != last {
+                line.push_str(&format!("\x1b[{code}m"));
+                last = code;
+            }
+            line.push(cell);
+        }
+        if !last.is_empty() {
+            line.push_str("\x1b[0m");
+        }
+        self.put(Tone::Plain, &line);
     }
 
     /// Prose: broken between words; the lines after the first begin below the end of `label`.

@@ -48,6 +48,11 @@ fn a_churning_server_is_explained_from_the_top() {
             "20,000 × 2052 KiB",
             "fault 41 % ████████████████▍",
             "20,000 × mmap, 39.1 GiB, 100 ms",
+            "6 areas of 65,530 (<0.1 %); read in 80.0 µs",
+            "5 at the beginning: no growth to speak of",
+            "2052 KiB: 1 too small, from the top down, before the first that fits",
+            "4 × gap there are addresses between them",
+            "7f0000000000 2276 KiB 3 ████",
             "cost 30.0 ms, 0.5 % of the target's CPU time",
         ],
     );
@@ -101,4 +106,49 @@ fn bars_have_eighths() {
     assert_eq!(bar(0.53, 4), "██▏");
     assert_eq!(bar(7.0, 4), "████");
     assert_eq!(bar(f64::NAN, 4), "");
+}
+
+#[test]
+fn a_census_stands_alone_too() {
+    let recording = churning();
+    let space = recording.snapshot.address_space.as_ref().expect("there");
+    let of = Inspected { pid: 4242, comm: "ev\x1b[2Jil" };
+    for (colour, width) in [(false, 80), (false, 40), (true, 80)] {
+        let text = vmas(space, of, Style { colour, width });
+        assert_eq!(text.contains("\x1b["), colour);
+        assert!(!text.contains("\x1b[2J"));
+        if !colour {
+            for line in text.lines() {
+                assert!(columns(line) <= width, "{width}: {line}");
+            }
+        }
+    }
+    let text = vmas(space, of, Style::default());
+    has(
+        &text,
+        &[
+            "ev\\u{1b}[2Jil (pid 4242): 6 areas of 65,530 (<0.1 %)",
+            "2 × anonymous 33 %",
+            "4 × gap",
+            "next alloctrace attach --pid 4242 --duration 30s",
+        ],
+    );
+}
+
+#[test]
+fn the_headline_warns_before_the_limit() {
+    let mut space = churning().snapshot.address_space.expect("there");
+    let of = Inspected { pid: 1, comm: "x" };
+    for (areas, code) in [(100, "1;32"), (40_000, "33"), (64_000, "1;31")] {
+        space.areas = areas;
+        let text = vmas(&space, of, Style { colour: true, width: 80 });
+        assert!(text.starts_with(&format!("\x1b[{code}m")), "{text}");
+    }
+    let mut growing = churning();
+    if let Some(space) = &mut growing.snapshot.address_space {
+        space.areas = 4_005;
+    }
+    let expected = "5 at the beginning, 400 more each second: at the limit in 3 minutes if that";
+    has(&plain(&growing), &[expected]);
+    has(&vmas(&space, of, Style::default()), &["at the limit mmap fails with ENOMEM"]);
 }

@@ -1,0 +1,76 @@
+use super::RequestFigures;
+use crate::census::Area;
+
+/// Addresses from here on are the kernel's; `[vsyscall]` lies there.
+pub(super) const KERNEL_HALF: u64 = 1 << 63;
+
+/// Requests and areas are multiples of it.
+const PAGE: u64 = 4096;
+
+/// A stretch of addresses that no area takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// First address.
+    pub start: u64,
+    /// Address after the last one.
+    pub end: u64,
+}
+
+impl Hole {
+    /// Its length.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// The holes that the kernel's search can give to an `mmap` without an address, in ascending
+/// order. `areas` are in ascending order; `lowest` is `vm.mmap_min_addr`.
+///
+/// The search goes from `mmap_base` down to the lowest address (mm/mmap.c, `vm_unmapped_area` with
+/// `VM_UNMAPPED_AREA_TOPDOWN`). `mmap_base` is nowhere to be read. It lies below the main
+/// thread's stack, at the distance that the stack's limit asks for, and what is mapped first lies
+/// right below it: the dynamic linker, or the vDSO of a static program. So the highest end of an
+/// area below `[stack]` is taken for it; without a `[stack]`, that of any area of the process. The
+/// gap between there and the stack is not searched and is no hole; the one below the first area
+/// and the large one between heap and mappings are holes.
+#[must_use]
+pub fn holes(areas: &[Area], lowest: u64) -> Vec<Hole> {
+    let mut floor = lowest.max(PAGE);
+    let mut holes = Vec::new();
+    for area in searched(areas) {
+        if area.start > floor {
+            holes.push(Hole { start: floor, end: area.start });
+        }
+        floor = floor.max(area.end);
+    }
+    holes
+}
+
+/// The areas below `mmap_base`.
+fn searched(areas: &[Area]) -> &[Area] {
+    let is_stack = |area: &Area| area.path.as_ref().is_some_and(|path| *path == *"[stack]");
+    let end = areas.iter().position(is_stack).unwrap_or_else(|| {
+        areas.iter().position(|area| area.start >= KERNEL_HALF).unwrap_or(areas.len())
+    });
+    &areas[..end]
+}
+
+/// For each request the number of holes, from the top down, that are too small before the first
+/// that fits; all of them if none does.
+pub(super) fn first_fits(holes: &[Hole], requests: &[u64]) -> Vec<RequestFigures> {
+    // Only a hole that is larger than all above it can be the first that fits.
+    let mut records: Vec<(u64, u64)> = Vec::new();
+    for (above, hole) in (0..).zip(holes.iter().rev()) {
+        if records.last().is_none_or(|&(largest, _)| hole.bytes() > largest) {
+            records.push((hole.bytes(), above));
+        }
+    }
+    let too_small = |bytes: u64| {
+        let length = bytes.max(1).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        let first = records.partition_point(|&(largest, _)| largest < length);
+        records.get(first).map_or(holes.len() as u64, |&(_, above)| above)
+    };
+    let requests = requests.iter();
+    requests.map(|&bytes| RequestFigures { bytes, holes_too_small: too_small(bytes) }).collect()
+}

@@ -1,0 +1,99 @@
+//! The address space of the target: counted when the window begins, read when it has ended, and at
+//! no other time, for each reading takes the target's `mmap_lock`.
+
+use std::time::Instant;
+
+use tracer_common::ProcessId;
+
+use crate::{
+    aggregate::snapshot::Mappings,
+    census::{
+        AreaReading, Image, ProcRoot,
+        address_space::{AddressSpace, Growth, census},
+    },
+};
+
+/// Sizes of the window's mappings for which the holes are searched.
+const REQUESTS: usize = 8;
+
+/// What was read so far.
+#[derive(Default)]
+pub(super) struct AddressSpaceWatch {
+    first: Option<First>,
+    last: Option<(AreaReading, Instant)>,
+}
+
+/// The beginning.
+struct First {
+    areas: u64,
+    image: Image,
+    at: Instant,
+}
+
+impl AddressSpaceWatch {
+    /// Counts the areas. To be called before the window begins, and after an exec that belongs to
+    /// its beginning.
+    pub(super) fn begin(&mut self, root: &ProcRoot, pid: u32) {
+        self.first = count(root, pid);
+    }
+
+    /// Reads the areas. To be called when nothing is measured any more.
+    pub(super) fn end(&mut self, root: &ProcRoot, process: ProcessId) {
+        let at = Instant::now();
+        match root.areas(process.pid) {
+            // The pid may have another owner by now.
+            Ok(reading) if reading.image.start_ticks == process.start_ticks => {
+                self.last = Some((reading, at));
+            }
+            Ok(_) => {}
+            Err(error) => log::debug!("no census at the end: {error}"),
+        }
+    }
+
+    /// The figures at the end, with the requests of the window; `None`: the process had ended.
+    pub(super) fn figures(&self, mappings: Option<&Mappings>) -> Option<AddressSpace> {
+        let (reading, at) = self.last.as_ref()?;
+        let sizes = mappings.map_or(&[][..], |mappings| &mappings.sizes);
+        let requests: Vec<_> = sizes.iter().take(REQUESTS).map(|size| size.bytes).collect();
+        // Another program's address space did not grow into this one.
+        let first = self.first.as_ref().filter(|first| first.image == reading.image);
+        let growth = first.map(|first| Growth {
+            areas_before: first.areas,
+            seconds: (*at - first.at).as_secs_f64(),
+        });
+        Some(AddressSpace { growth, ..census(reading, &requests) })
+    }
+}
+
+fn count(root: &ProcRoot, pid: u32) -> Option<First> {
+    let image = root.image(pid).ok()?;
+    let at = Instant::now();
+    let areas = root.count_areas(pid).ok()?.areas;
+    (root.image(pid).ok()? == image).then_some(First { areas, image, at })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::aggregate::snapshot::SizeCycles;
+
+    #[test]
+    fn this_process_has_both_ends_and_the_requests_of_the_window() {
+        let (root, pid) = (ProcRoot::default(), std::process::id());
+        let start_ticks = root.stat(pid).unwrap().start_ticks;
+        let mut watch = AddressSpaceWatch::default();
+        assert_eq!(watch.figures(None), None);
+        watch.begin(&root, pid);
+        watch.end(&root, ProcessId::new(pid, start_ticks + 1));
+        assert_eq!(watch.figures(None), None, "it is another process");
+        watch.end(&root, ProcessId::new(pid, start_ticks));
+        let sizes = (1..20).map(|pages| SizeCycles { bytes: pages << 12, cycles: 1 }).collect();
+        let mappings = Mappings { sizes, ..Mappings::default() };
+        let space = watch.figures(Some(&mappings)).unwrap();
+        assert!(space.growth.unwrap().areas_before > 10);
+        assert_eq!(space.requests.len(), REQUESTS);
+        assert_eq!(space.requests[1].bytes, 8192);
+    }
+}
