@@ -30,23 +30,18 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     page.prose(Tone::Plain, "  ", &by);
 }
 
+/// What is not measured. Which rung carries what is `doctor`'s to say.
 fn probes(page: &mut Page, probes: &[ProbeStatus]) {
-    if probes.iter().all(|probe| probe.status == "attached") {
+    let failed: Vec<_> = probes.iter().filter(|probe| probe.status != "attached").collect();
+    if failed.is_empty() {
         return;
     }
-    page.heading("probes");
-    for probe in probes {
-        let attached = probe.status == "attached";
-        let mut text = match &probe.backend {
-            Some(backend) => format!("{} ({backend})", probe.status),
-            None => probe.status.clone(),
-        };
-        if let Some(reason) = &probe.reason {
-            text.push_str(&format!(": {reason}"));
-        }
-        let tone = if attached { Tone::Plain } else { Tone::Warning };
-        let signal: String = probe.signal.chars().take(20).collect();
-        page.prose(tone, &format!("  {signal:<10} "), &text);
+    page.heading("not measured");
+    for rows in failed.chunk_by(|one, next| one.reason == next.reason) {
+        let names = rows.iter().map(|row| row.signal.chars().take(30).collect::<String>());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let reason = rows.iter().find_map(|row| row.reason.as_deref()).unwrap_or("unknown why");
+        page.prose(Tone::Warning, "  ", &format!("{names}: {reason}"));
     }
 }
 
