@@ -14,8 +14,8 @@ pub use counters::{
     duration_bucket,
 };
 pub use events::{
-    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
-    Stack, WithStack,
+    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_BYTES,
+    StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
 };
 pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};

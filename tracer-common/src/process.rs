@@ -69,8 +69,6 @@ pub struct Thread {
     pub call_start_ns: u64,
     /// Its arguments. `brk` has the break before the call in the second place.
     pub args: [u64; 5],
-    /// The user stack pointer at the call; 0 where the backend cannot see it.
-    pub user_stack: u64,
     /// When the sampled fault under way began; 0: none.
     pub fault_start_ns: u64,
     /// Where it fell.
@@ -83,6 +81,10 @@ pub struct Thread {
     pub fault_countdown: u32,
     /// Further calls without a stack until the next one with.
     pub stack_countdown: u32,
+    /// As `stacks`, for sampled faults.
+    pub fault_stacks: u32,
+    /// As `stack_countdown`, for sampled faults.
+    pub fault_stack_countdown: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

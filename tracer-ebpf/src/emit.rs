@@ -1,16 +1,15 @@
 //! The only writer of the ring buffer. What finds no room is counted by cause.
 
 use aya_ebpf::{
-    EbpfContext,
-    bindings::{BPF_F_USER_STACK, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::bpf_ktime_get_ns,
     maps::ring_buf::RingBufEntry,
 };
-use tracer_common::{Header, Loss, ProcessId, RecordKind, STACK_FRAMES, Stack, WithStack};
+use tracer_common::{Header, Loss, ProcessId, RecordKind, WithStack};
 
 use crate::{
-    kernel::user_word,
     maps::{EVENTS, LOST},
+    stack::copy_user_stack,
 };
 
 /// Counts something that is missing.
@@ -58,29 +57,30 @@ pub fn emit<T: 'static>(record: T, cause: Loss) {
     }
 }
 
-/// Writes a record together with the user stack of `ctx`, whose stack pointer is `stack_pointer`.
+/// Writes a record together with the user stack of the running thread.
 #[inline(always)]
-pub fn emit_with_stack<T: 'static>(
-    ctx: &impl EbpfContext,
-    record: T,
-    stack_pointer: u64,
-    cause: Loss,
-) {
+pub fn emit_with_stack<T: 'static>(record: T, cause: Loss, wake: Wake) {
     let Some(mut entry) = reserve::<WithStack<T>>(cause) else {
         return;
     };
     let place = entry.as_mut_ptr();
     // SAFETY: `place` is the reserved record; every field that is read later is written here,
-    // frames beyond `depth` excepted, which the reader does not look at.
+    // bytes beyond the stack's length excepted, which the reader does not look at.
     unsafe {
         (&raw mut (*place).record).write(record);
-        (*place).stack.top = user_word(stack_pointer);
-        let frames = &raw mut (*place).stack.frames;
-        const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
-        let got = bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, u64::from(BPF_F_USER_STACK));
-        (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
+        copy_user_stack(&raw mut (*place).stack);
     }
-    submit(entry);
+    entry.submit(u64::from(wake as u32));
+}
+
+/// Whether the reader is to look at once. A wake-up costs the target more than the record does, and
+/// the reader looks by the clock.
+#[derive(Clone, Copy)]
+pub enum Wake {
+    /// It may wait.
+    Later = BPF_RB_NO_WAKEUP as isize,
+    /// The process may have ended by the time.
+    Now = BPF_RB_FORCE_WAKEUP as isize,
 }
 
 /// Room for a record.
@@ -93,11 +93,8 @@ pub fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Hands a record over, without waking the reader: a wake-up costs the target more than the
-/// record does, and the reader looks by the clock.
+/// Hands a record over.
 #[inline(always)]
 pub fn submit<T>(entry: RingBufEntry<T>) {
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(u64::from(Wake::Later as u32));
 }
-
-const _: () = assert!(size_of::<Stack>() == 16 + 8 * STACK_FRAMES);

@@ -1,21 +1,22 @@
 //! Where page faults fall and how long they take. How many there are the kernel counts itself.
 
 use aya_ebpf::{
-    EbpfContext,
     macros::{fentry, fexit, kprobe, kretprobe, perf_event},
     programs::{FEntryContext, FExitContext, PerfEventContext, ProbeContext, RetProbeContext},
 };
 use tracer_common::{FaultSample, FaultTime, Loss, RecordKind, Thread};
 
 use crate::{
-    emit::{add, emit, emit_with_stack, header, lose, now},
-    filter::{control, current_ids, random, thread},
-    kernel::{config, current_user_stack},
+    emit::{Wake, add, emit, emit_with_stack, header, lose, now},
+    filter::{control, current_ids, stack_share, thread},
+    kernel::config,
     maps::{FAULT_TIMES, THREADS, entry},
 };
 
-/// Of the sampled faults one in so many comes with its stack.
-const STACK_SHARE: u32 = 8;
+/// Of a thread's sampled faults the first so many come with their stack, and of the others one in
+/// a period: a stack is two hundred times as long as a sample.
+const FIRST_STACKS: u32 = 16;
+const STACK_PERIOD: u32 = 61;
 
 #[fentry]
 fn fault_fentry(ctx: FEntryContext) -> u32 {
@@ -23,8 +24,8 @@ fn fault_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 #[fexit]
-fn fault_fexit(ctx: FExitContext) -> u32 {
-    exit(&ctx);
+fn fault_fexit(_ctx: FExitContext) -> u32 {
+    exit();
     0
 }
 #[kprobe]
@@ -33,8 +34,8 @@ fn fault_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 #[kretprobe]
-fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
-    exit(&ctx);
+fn fault_kretprobe(_ctx: RetProbeContext) -> u32 {
+    exit();
     0
 }
 /// The event's period does the sampling.
@@ -42,8 +43,9 @@ fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
 fn fault_perf(ctx: PerfEventContext) -> u32 {
     if let (Some(thread), Some(control)) = (thread(), control()) {
         let weight = control.fault_weight;
-        // SAFETY: the kernel hands the program a valid context; the thread is from the map.
-        unsafe { sample(&ctx, &*thread, (*ctx.ctx).addr, 0, now(), weight) };
+        // SAFETY: the kernel hands the program a valid context; the thread is from the map, and only
+        // it writes to its entry.
+        unsafe { sample(&mut *thread, (*ctx.ctx).addr, 0, now(), weight) };
     }
     0
 }
@@ -68,7 +70,7 @@ fn enter(address: u64) {
 
 /// `handle_mm_fault` ends.
 #[inline(always)]
-fn exit(ctx: &impl EbpfContext) {
+fn exit() {
     let time_ns = now();
     let (tid, _) = current_ids();
     let Some(thread) = THREADS.get_ptr_mut(&tid) else {
@@ -83,7 +85,8 @@ fn exit(ctx: &impl EbpfContext) {
     thread.fault_start_ns = 0;
     count(thread, duration_ns);
     let weight = config::fault_period();
-    sample(ctx, thread, thread.fault_address, duration_ns, time_ns, weight);
+    let address = thread.fault_address;
+    sample(thread, address, duration_ns, time_ns, weight);
 }
 
 #[inline(always)]
@@ -102,30 +105,24 @@ fn count(thread: &Thread, duration_ns: u64) {
 }
 
 #[inline(always)]
-fn sample(
-    ctx: &impl EbpfContext,
-    thread: &Thread,
-    address: u64,
-    duration_ns: u64,
-    time_ns: u64,
-    weight: u32,
-) {
+fn sample(thread: &mut Thread, address: u64, duration_ns: u64, time_ns: u64, weight: u32) {
     if config::whole_machine() != 0 {
         return;
     }
     let (tid, _) = current_ids();
-    let with_stack = random() % STACK_SHARE == 0;
-    let kind = if with_stack { RecordKind::FaultStack } else { RecordKind::Fault };
+    let Thread { fault_stacks, fault_stack_countdown, .. } = thread;
+    let share = stack_share(fault_stacks, fault_stack_countdown, FIRST_STACKS, STACK_PERIOD);
+    let kind = if share == 0 { RecordKind::Fault } else { RecordKind::FaultStack };
     let fault = FaultSample {
         header: header(kind, thread.process, tid, time_ns),
         address,
         duration_ns,
         weight,
-        stack_weight: if with_stack { weight * STACK_SHARE } else { 0 },
+        stack_weight: weight * share,
     };
-    if with_stack {
-        emit_with_stack(ctx, fault, current_user_stack(), Loss::FaultRecords);
-    } else {
+    if share == 0 {
         emit(fault, Loss::FaultRecords);
+    } else {
+        emit_with_stack(fault, Loss::FaultRecords, Wake::Later);
     }
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
         TracePointContext,
     },
 };
-use tracer_common::Syscall;
+use tracer_common::{Syscall, USER_CS_64};
 
 use crate::{
     filter::control,
@@ -20,7 +20,7 @@ use crate::{
 #[inline(always)]
 fn enter_with(syscall: Syscall, regs: *const pt_regs) {
     if let Some(regs) = registers(regs) {
-        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8], regs.rsp);
+        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8]);
     }
 }
 
@@ -28,7 +28,7 @@ fn enter_with(syscall: Syscall, regs: *const pt_regs) {
 fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     // SAFETY: the helper checks what it reads; the offset comes from the tracepoint's format.
     if let Ok(args) = unsafe { ctx.read_at(offset::sys_enter_args() as usize) } {
-        enter(syscall, args, 0);
+        enter(syscall, args);
     }
 }
 
@@ -36,12 +36,9 @@ fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
 fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     // SAFETY: see above.
     if let Ok(result) = unsafe { ctx.read_at(offset::sys_exit_ret() as usize) } {
-        exit(ctx, syscall, result);
+        exit(syscall, result);
     }
 }
-
-/// The code segment of 64-bit programs (`__USER_CS`); the numbers of 32-bit calls are others.
-const USER_CS_64: u64 = 0x33;
 
 /// `raw_syscalls:sys_enter`, which every system call of the machine passes.
 #[btf_tracepoint]
@@ -49,12 +46,12 @@ fn syscalls_enter_btf(ctx: BtfTracePointContext) -> u32 {
     let regs = ctx.arg::<*const pt_regs>(0);
     if let Some(syscall) = served(ctx.arg(1)) {
         // SAFETY: the verifier knows the argument for a `pt_regs` and makes every access safe.
-        let (args, stack, cs) = unsafe {
+        let (args, cs) = unsafe {
             let args = [(*regs).rdi, (*regs).rsi, (*regs).rdx, (*regs).r10, (*regs).r8];
-            (args, (*regs).rsp, (*regs).cs)
+            (args, (*regs).cs)
         };
         if cs == USER_CS_64 {
-            enter(syscall, args, stack);
+            enter(syscall, args);
         }
     }
     0
@@ -66,7 +63,7 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
     let regs = ctx.arg::<*const pt_regs>(0);
     // SAFETY: as above.
     if let Some(syscall) = served(unsafe { (*regs).orig_rax }) {
-        exit(&ctx, syscall, ctx.arg(1));
+        exit(syscall, ctx.arg(1));
     }
     0
 }
@@ -76,7 +73,7 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
 /// wait in a call, as they do for a contended lock, the returns of the others go unseen.
 #[raw_tracepoint]
 fn syscalls_exit_raw(ctx: RawTracePointContext) -> u32 {
-    exit_any(&ctx, ctx.arg(1));
+    exit_any(ctx.arg(1));
     0
 }
 
@@ -98,22 +95,22 @@ macro_rules! syscall_probes {
         #[fexit]
         fn $fexit(ctx: FExitContext) -> u32 {
             // The result stands behind the arguments; `bpf_get_func_ret` came with 5.17 only.
-            exit(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit(Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $first(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit_once(Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $second(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit_once(Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $third(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit_once(Syscall::$syscall, ctx.arg(1));
             0
         }
         #[kprobe]
