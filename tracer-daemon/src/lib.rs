@@ -17,3 +17,4 @@ pub mod session;
 pub mod sink;
 pub mod source;
 pub mod symbolize;
+pub mod unwind;

@@ -2,8 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    os::unix::fs::MetadataExt,
+    fs::{self, File},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -52,30 +52,35 @@ impl std::hash::Hash for ElfFile {
 impl ElfFile {
     /// The file of a location as its process sees it, or once that has ended as we do.
     pub(crate) fn find(location: &Location) -> Option<Self> {
-        if let Some(file) = location.source.clone().and_then(Self::open) {
+        if let Some(file) = location.source.clone().and_then(Self::at) {
             return Some(file);
         }
         if location.deleted || !location.module.is_absolute() {
             return None;
         }
         // The process may have lived in a container, with another file of this name.
-        Self::open(Arc::clone(&location.module)).filter(|file| file.identity.1 == location.inode)
+        Self::at(Arc::clone(&location.module)).filter(|file| file.identity.1 == location.inode)
     }
 
-    fn open(path: Arc<Path>) -> Option<Self> {
-        let metadata = fs::metadata(&path).ok()?;
-        // Opening anything else, such as a FIFO put in its place, might never return.
-        let identity = metadata.is_file().then(|| {
-            (
-                metadata.dev(),
-                metadata.ino(),
-                metadata.len(),
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-            )
-        })?;
+    fn at(path: Arc<Path>) -> Option<Self> {
+        let identity = identity(&fs::metadata(&path).ok()?)?;
         Some(Self { path, identity })
     }
+
+    /// Opens the very file, or none. It does not wait, whatever has been put in its place since.
+    pub(crate) fn open(&self) -> Option<File> {
+        let mut options = File::options();
+        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(&self.path).ok()?;
+        (identity(&file.metadata().ok()?)? == self.identity).then_some(file)
+    }
+}
+
+/// `None`: opening anything else than a regular file, such as a FIFO put in its place, might never
+/// return.
+fn identity(metadata: &fs::Metadata) -> Option<Identity> {
+    metadata.is_file().then(|| {
+        (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+    })
 }
 
 /// Names from the symbol tables and debug information of files.

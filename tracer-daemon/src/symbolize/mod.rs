@@ -5,6 +5,7 @@ mod kernel;
 mod modules;
 mod symbolizer;
 
+pub(crate) use elf::ElfFile;
 pub use kernel::KernelSymbols;
 pub use modules::{Location, Modules};
 pub use symbolizer::{Innermost, Symbolizer};

@@ -85,6 +85,10 @@ fn explained(cause: &str) -> String {
             "of these calls only the entry or the return was seen; failures, bytes and times are lower \
              bounds"
         }
+        None if cause == "stack_queue" => {
+            "stacks were not unwound, too many came at once or one took too long; the stacks rest \
+             on fewer samples, the counts are exact"
+        }
         None => return format!("{cause}; the totals are lower bounds"),
     };
     words.to_owned()
