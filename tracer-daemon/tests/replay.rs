@@ -8,12 +8,14 @@ use alloctrace::{
     aggregate::{
         cpu::KernelNames,
         snapshot::{Cpu, FaultTotals, Snapshot, Window},
+        stacks::{Sample, StackKey},
         state::State,
     },
     decode::decode,
     diagnose,
     sink::{Recording, report},
     source::replay,
+    unwind::by_frame_pointers,
 };
 
 const DUMP: &[u8] = include_bytes!("fixtures/churn.records");
@@ -31,6 +33,13 @@ fn replayed() -> State<NoNames> {
     let mut state = State::new(NoNames);
     for record in replay::records(DUMP) {
         state.apply(&decode(record).expect("a record of this version"));
+    }
+    // The program that was recorded is not here; the workload has frame pointers.
+    while let Some(Sample { program: (process, program), kind, stack, sum }) =
+        state.stacks.next_waiting()
+    {
+        let frames = by_frame_pointers(&stack);
+        state.stacks.add(StackKey { process, program, kind, frames }, sum);
     }
     state
 }

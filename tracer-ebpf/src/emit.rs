@@ -51,9 +51,15 @@ pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> H
 /// Writes a record.
 #[inline(always)]
 pub fn emit<T: 'static>(record: T, cause: Loss) {
+    emit_waking(record, cause, Wake::Later);
+}
+
+/// The same, and maybe wakes the reader.
+#[inline(always)]
+pub fn emit_waking<T: 'static>(record: T, cause: Loss, wake: Wake) {
     if let Some(mut entry) = reserve::<T>(cause) {
         entry.write(record);
-        submit(entry);
+        entry.submit(u64::from(wake as u32));
     }
 }
 

@@ -78,6 +78,7 @@ impl<N: KernelNames> State<N> {
                 let gone = std::mem::take(&mut process.space);
                 gone.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
+                self.stacks.loaded((header.process, process.programs));
             }
             Event::Exit(header) => {
                 self.ended += 1;

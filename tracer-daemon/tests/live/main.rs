@@ -8,6 +8,7 @@ mod counts;
 mod daemon;
 mod errors;
 mod real;
+mod stacks;
 mod support;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
     trials.extend(real::trials(&machine));
+    trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
