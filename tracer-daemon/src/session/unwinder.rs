@@ -30,6 +30,7 @@ const UNWINDING_TIME: Duration = Duration::from_secs(5);
 const NAMING_TIME: Duration = Duration::from_secs(20);
 
 enum Request {
+    Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
     Unwind(Sample),
     Name(Vec<(StackKey, StackSum)>, SyncSender<(usize, StackTotals)>),
@@ -52,14 +53,21 @@ impl Unwinder {
         thread::Builder::new()
             .name("unwinder".to_owned())
             .spawn(move || serve(&mut Naming::new(root), &inbox, &outbox))?;
-        Ok(Self { requests, results, under_way: 0 })
+        let unwinder = Self { requests, results, under_way: 0 };
+        // It is ready when the first program is, and does not have to be started then.
+        unwinder.ask(Request::Ready);
+        Ok(unwinder)
     }
 
     /// Reads what a process has mapped, now.
     pub(super) fn know(&self, program: Program) {
+        self.ask(|done| Request::Know(program, Some(done)));
+    }
+
+    /// Waits for an answer, but not for ever: late or not at all, it costs names only.
+    fn ask(&self, request: impl FnOnce(SyncSender<()>) -> Request) {
         let (done, wait) = sync_channel(1);
-        if self.requests.send(Request::Know(program, Some(done))).is_ok() {
-            // Late or not at all, it costs names only.
+        if self.requests.send(request(done)).is_ok() {
             let _ = wait.recv_timeout(READING_TIME);
         }
     }
@@ -146,6 +154,9 @@ fn serve(
 ) {
     while let Ok(request) = inbox.recv() {
         match request {
+            Request::Ready(done) => {
+                let _ = done.send(());
+            }
             Request::Know(program, done) => {
                 naming.refresh(program);
                 if let Some(done) = done {

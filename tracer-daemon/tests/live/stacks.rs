@@ -160,7 +160,7 @@ fn short_run() -> Result<(), Failed> {
     let script = directory.path().join("lines").to_string_lossy().into_owned();
     std::fs::write(&script, "\n\n")?;
     let program = deep();
-    let command = format!("exec {} malloc 20 < {script}", program.display());
+    let command = format!("exec {} malloc 2000 < {script}", program.display());
     let out = alloctrace(&["run", "-o", &file, "--", "/bin/sh", "-c", &command]);
     ensure(out.status.success(), String::from_utf8_lossy(&out.stderr))?;
     let recording = Recording::load(std::path::Path::new(&file))?;
