@@ -2,7 +2,9 @@
 //! diagnose, sinks.
 //!
 //! `fixtures/churn.records` was made by
-//! `alloctrace attach --pid PID --dump FILE` on `mmap_churn --wait --cycles 300 --pause-us 2000`.
+//! `alloctrace attach --pid PID --dump FILE` on
+//! `env -i setarch -R mmap_churn --wait --cycles 300 --pause-us 2000`; the environment and a random
+//! gap would be copied with each stack.
 
 use alloctrace::{
     aggregate::{
@@ -63,9 +65,10 @@ fn stacks_stand_for_every_call() {
     for kind in ["mmap", "munmap"] {
         let all = state.stacks.heaviest(usize::MAX);
         let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind == kind).collect();
-        // The first 64 calls of a thread come with their stacks, and one of 256 of the others.
+        // The first 64 calls of a thread come with their stacks, and one of 256 of the others; here
+        // every second call is a munmap.
         let count: u64 = stacks.iter().map(|(_, sum)| sum.count).sum();
-        assert!((64..1200).contains(&count), "{count} {kind} calls");
+        assert!((32..1200).contains(&count), "{count} {kind} calls");
         assert!(stacks.iter().all(|(key, _)| key.frames.len() >= 2), "{kind} without a caller");
     }
 }
