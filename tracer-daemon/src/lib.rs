@@ -8,6 +8,7 @@ pub mod census;
 pub mod cli;
 pub mod decode;
 pub mod diagnose;
+mod elf;
 mod errno;
 pub mod error;
 pub mod humanize;

@@ -1,5 +1,6 @@
 //! Addresses to names, isolated from the rest: what it reads was written by somebody else.
 
+mod debug_file;
 mod elf;
 mod kernel;
 mod modules;

@@ -6,7 +6,6 @@
 //! knows neither those that read memory nor signal frames, and restores three registers only.
 
 mod copy;
-mod elf;
 mod expression;
 mod image;
 mod library;

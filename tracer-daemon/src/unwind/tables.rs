@@ -8,12 +8,8 @@ use gimli::{
     UnwindOffset, UnwindSection, UnwindTableRow, X86_64,
 };
 
-use super::{
-    copy::StackCopy,
-    elf::{Elf, Section, Segment, Source},
-    expression::evaluate,
-    registers::Registers,
-};
+use super::{copy::StackCopy, expression::evaluate, registers::Registers};
+use crate::elf::{Elf, Section, Segment, Source};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 type Function<'a> = FrameDescriptionEntry<Bytes<'a>>;

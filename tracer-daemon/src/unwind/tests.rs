@@ -6,7 +6,6 @@ use gimli::UnwindContext;
 use tracer_common::{STACK_BYTES, UserRegisters};
 
 use super::{
-    elf::MOST_BYTES,
     image::guarded,
     registers::Registers,
     tables::{Step, Tables},
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     aggregate::snapshot::Frame,
     census::ProcRoot,
+    elf::MOST_BYTES,
     symbolize::{Innermost, Modules, Symbolizer},
 };
 

@@ -1,4 +1,4 @@
-//! Reads what unwinding needs of an ELF file, piece by piece and never more than a limit: neither
+//! Reads what unwinding and naming need of an ELF file, piece by piece and never more than a limit: neither
 //! a header that promises gigabytes nor a file that shrinks meanwhile does harm.
 
 use std::{fs::File, os::unix::fs::FileExt};
@@ -6,20 +6,23 @@ use std::{fs::File, os::unix::fs::FileExt};
 use object::{
     LittleEndian as Le,
     elf::{
-        ELFCLASS64, ELFDATA2LSB, EM_X86_64, FileHeader64, PF_X, PT_GNU_EH_FRAME, PT_LOAD,
-        ProgramHeader64, ProgramType, SHF_COMPRESSED, SHT_NOBITS, SectionHeader64,
+        ELFCLASS64, ELFDATA2LSB, EM_X86_64, FileHeader64, NT_GNU_BUILD_ID, NoteHeader64, PF_X,
+        PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType, SHF_COMPRESSED,
+        SHT_NOBITS, SectionHeader64,
     },
     pod::{Pod, from_bytes, slice_from_all_bytes},
 };
 
 /// Bytes of a section that are read at the most. The largest tables of real programs (browsers)
 /// have 30 MiB.
-pub(super) const MOST_BYTES: u64 = 64 << 20;
+pub(crate) const MOST_BYTES: u64 = 64 << 20;
+/// Bytes of notes that are looked at; the linker's are a hundred.
+const MOST_NOTE_BYTES: u64 = 64 << 10;
 /// Executable segments kept of a file; linkers make one.
 const MOST_SEGMENTS: usize = 64;
 
 /// Bytes that can be read at a place.
-pub(super) trait Source {
+pub(crate) trait Source {
     /// Exactly so many bytes, if they are there.
     fn read(&self, offset: u64, size: u64) -> Option<Box<[u8]>>;
 }
@@ -44,14 +47,14 @@ impl Source for [u8] {
 }
 
 /// Bytes and the address that the file gives them.
-pub(super) struct Section {
-    pub(super) address: u64,
-    pub(super) bytes: Box<[u8]>,
+pub(crate) struct Section {
+    pub(crate) address: u64,
+    pub(crate) bytes: Box<[u8]>,
 }
 
 /// Code, where it lies in the file and at which address the file wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     offset: u64,
     size: u64,
     address: u64,
@@ -59,14 +62,14 @@ pub(super) struct Segment {
 
 impl Segment {
     /// The address in the file's own terms of a place in the file.
-    pub(super) fn address_of(&self, offset: u64) -> Option<u64> {
+    pub(crate) fn address_of(&self, offset: u64) -> Option<u64> {
         let inside = offset.checked_sub(self.offset).filter(|inside| *inside < self.size)?;
         self.address.checked_add(inside)
     }
 }
 
 /// The headers of a 64-bit x86 file.
-pub(super) struct Elf<'a, S: ?Sized> {
+pub(crate) struct Elf<'a, S: ?Sized> {
     source: &'a S,
     programs: Vec<ProgramHeader64<Le>>,
     sections: Vec<SectionHeader64<Le>>,
@@ -75,7 +78,7 @@ pub(super) struct Elf<'a, S: ?Sized> {
 
 impl<'a, S: Source + ?Sized> Elf<'a, S> {
     /// `None`: it is no such file.
-    pub(super) fn read(source: &'a S) -> Option<Self> {
+    pub(crate) fn read(source: &'a S) -> Option<Self> {
         let bytes = source.read(0, size_of::<FileHeader64<Le>>() as u64)?;
         let (header, _) = from_bytes::<FileHeader64<Le>>(&bytes).ok()?;
         let ident = &header.e_ident;
@@ -98,7 +101,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
     }
 
     /// Its code.
-    pub(super) fn code(&self) -> Vec<Segment> {
+    pub(crate) fn code(&self) -> Vec<Segment> {
         self.segments(PT_LOAD)
             .filter(|program| program.p_flags.get(Le).0 & PF_X.0 != 0)
             .take(MOST_SEGMENTS)
@@ -111,7 +114,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
     }
 
     /// What the running program itself finds its tables by: `.eh_frame_hdr`.
-    pub(super) fn eh_frame_hdr(&self) -> Option<Section> {
+    pub(crate) fn eh_frame_hdr(&self) -> Option<Section> {
         let program = self.segments(PT_GNU_EH_FRAME).next()?;
         let bytes = self.source.read(program.p_offset.get(Le), program.p_filesz.get(Le))?;
         Some(Section { address: program.p_vaddr.get(Le), bytes })
@@ -119,7 +122,7 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
 
     /// The section that begins at an address, and what is loaded behind it where no section says
     /// how long it is.
-    pub(super) fn at_address(&self, address: u64) -> Option<Section> {
+    pub(crate) fn at_address(&self, address: u64) -> Option<Section> {
         let mut sections = self.sections.iter();
         let known = sections.find(|section| {
             section.sh_addr.get(Le) == address && section.sh_type.get(Le) != SHT_NOBITS
@@ -135,8 +138,18 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
         Some(Section { address, bytes: self.source.read(offset, size)? })
     }
 
+    /// What tells this build from all others.
+    pub(crate) fn build_id(&self) -> Option<Box<[u8]>> {
+        self.segments(PT_NOTE)
+            .filter(|program| program.p_filesz.get(Le) <= MOST_NOTE_BYTES)
+            .filter_map(|program| {
+                self.source.read(program.p_offset.get(Le), program.p_filesz.get(Le))
+            })
+            .find_map(|notes| build_id(&notes))
+    }
+
     /// A section by name, uncompressed.
-    pub(super) fn named(&self, name: &[u8]) -> Option<Section> {
+    pub(crate) fn named(&self, name: &[u8]) -> Option<Section> {
         let section = self.sections.iter().find(|section| self.name(section) == Some(name))?;
         let plain = section.sh_type.get(Le) != SHT_NOBITS
             && section.sh_flags.get(Le).0 & SHF_COMPRESSED.0 == 0;
@@ -151,6 +164,21 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
     fn name(&self, section: &SectionHeader64<Le>) -> Option<&[u8]> {
         let name = self.names.get(usize::try_from(section.sh_name.get(Le)).ok()?..)?;
         name.split(|byte| *byte == 0).next()
+    }
+}
+
+/// Notes are three numbers, a name and a description, each padded to four bytes.
+fn build_id(mut notes: &[u8]) -> Option<Box<[u8]>> {
+    loop {
+        let (header, rest) = from_bytes::<NoteHeader64<Le>>(notes).ok()?;
+        let name = header.n_namesz.get(Le) as usize;
+        let description = header.n_descsz.get(Le) as usize;
+        let begin = name.checked_next_multiple_of(4)?;
+        let end = begin.checked_add(description)?;
+        if header.n_type.get(Le) == NT_GNU_BUILD_ID && rest.get(..name)? == b"GNU\0" {
+            return rest.get(begin..end).map(Into::into);
+        }
+        notes = rest.get(end.checked_next_multiple_of(4)?..)?;
     }
 }
 
