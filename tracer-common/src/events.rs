@@ -2,6 +2,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ProcessId;
 
+/// Return addresses that a stack holds at the most where the kernel walked it.
+pub const STACK_FRAMES: usize = 48;
+
 /// Bytes of a user stack that a record holds at the most. A frame takes a few hundred; what `main`
 /// has beneath it is seldom more than a few kilobytes away from a call.
 pub const STACK_BYTES: usize = 16 << 10;
@@ -141,7 +144,7 @@ pub struct UserRegisters {
     pub rbp: u64,
     /// See `r15`.
     pub rbx: u64,
-    /// The next instruction; 0: the registers are not known.
+    /// The next instruction; never 0 in a program.
     pub rip: u64,
     /// The code segment: [`USER_CS_64`].
     pub cs: u64,
@@ -163,9 +166,10 @@ pub const USER_CS_64: u64 = 0x33;
 )]
 #[repr(C)]
 pub struct StackHead {
-    /// The registers in user mode.
+    /// The registers in user mode; all 0 where they could not be had.
     pub registers: UserRegisters,
-    /// Bytes in use, from the address in `rsp` upwards.
+    /// Bytes in use: the stack from the address in `rsp` upwards; without registers the addresses
+    /// that the kernel found by frame pointers, innermost first.
     pub length: u64,
 }
 

@@ -15,7 +15,7 @@ pub use counters::{
 };
 pub use events::{
     CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_BYTES,
-    StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
+    STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
 };
 pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};

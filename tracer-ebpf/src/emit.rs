@@ -1,6 +1,7 @@
 //! The only writer of the ring buffer. What finds no room is counted by cause.
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::bpf_ktime_get_ns,
     maps::ring_buf::RingBufEntry,
@@ -65,7 +66,7 @@ pub fn emit_waking<T: 'static>(record: T, cause: Loss, wake: Wake) {
 
 /// Writes a record together with the user stack of the running thread.
 #[inline(always)]
-pub fn emit_with_stack<T: 'static>(record: T, cause: Loss, wake: Wake) {
+pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Loss, wake: Wake) {
     let Some(mut entry) = reserve::<WithStack<T>>(cause) else {
         return;
     };
@@ -74,7 +75,7 @@ pub fn emit_with_stack<T: 'static>(record: T, cause: Loss, wake: Wake) {
     // bytes beyond the stack's length excepted, which the reader does not look at.
     unsafe {
         (&raw mut (*place).record).write(record);
-        copy_user_stack(&raw mut (*place).stack);
+        copy_user_stack(ctx, &raw mut (*place).stack);
     }
     entry.submit(u64::from(wake as u32));
 }

@@ -1,6 +1,7 @@
 //! From a call's entry to its exit: counts every call, and writes a record of those that change
 //! which addresses are mapped.
 
+use aya_ebpf::EbpfContext;
 use tracer_common::{
     DURATION_BUCKETS, ErrnoKey, Loss, MemoryCall, ProcessId, RecordKind, Syscall, SyscallCounter,
     SyscallKey, Thread, duration_bucket,
@@ -51,18 +52,18 @@ pub fn enter(syscall: Syscall, args: [u64; 5]) {
 
 /// Whatever call is under way returns `result` to user space.
 #[inline(always)]
-pub fn exit_any(result: i64) {
+pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
     let (tid, _) = current_ids();
     // SAFETY: as in `enter`.
     let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
     if let Some(syscall) = call.checked_sub(1).and_then(Syscall::from_u32) {
-        exit(syscall, result);
+        exit(ctx, syscall, result);
     }
 }
 
 /// A call returns `result` to user space.
 #[inline(always)]
-pub fn exit(syscall: Syscall, result: i64) {
+pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     let time_ns = now();
     let (tid, _) = current_ids();
     let Some(thread) = THREADS.get_ptr_mut(&tid) else {
@@ -80,19 +81,19 @@ pub fn exit(syscall: Syscall, result: i64) {
     let bytes = if errno == 0 { syscall.bytes(&thread.args, result as u64) } else { 0 };
     count(thread.process, syscall, errno, bytes, duration_ns);
     if errno == 0 && config::whole_machine() == 0 {
-        record(thread, syscall, result as u64, duration_ns, time_ns, tid);
+        record(ctx, thread, syscall, result as u64, duration_ns, time_ns, tid);
     }
 }
 
 /// The same, by the first of several programs that the kernel does not skip; the others find nothing
 /// to do.
 #[inline(always)]
-pub fn exit_once(syscall: Syscall, result: i64) {
+pub fn exit_once(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
     let (tid, _) = current_ids();
     // SAFETY: as in `enter`.
     let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
     if call == syscall as u32 + 1 {
-        exit(syscall, result);
+        exit(ctx, syscall, result);
     }
 }
 
@@ -168,6 +169,7 @@ fn count_failure(key: ErrnoKey) {
 
 #[inline(always)]
 fn record(
+    ctx: &impl EbpfContext,
     thread: &mut Thread,
     syscall: Syscall,
     result: u64,
@@ -204,5 +206,5 @@ fn record(
         && protection & PROT_EXEC != 0
         && flags & MAP_ANONYMOUS == 0;
     let wake = if loads { Wake::Now } else { Wake::Later };
-    emit_with_stack(call, Loss::MappingRecords, wake);
+    emit_with_stack(ctx, call, Loss::MappingRecords, wake);
 }

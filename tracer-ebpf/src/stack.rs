@@ -4,10 +4,11 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user},
+    EbpfContext,
+    bindings::{BPF_F_USER_STACK, pt_regs},
+    helpers::generated::{bpf_get_stack, bpf_probe_read_kernel, bpf_probe_read_user},
 };
-use tracer_common::{STACK_BYTES, StackHead, USER_CS_64, UserRegisters, UserStack};
+use tracer_common::{STACK_BYTES, STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack};
 
 use crate::kernel::user_registers;
 
@@ -16,24 +17,35 @@ use crate::kernel::user_registers;
 const PIECE: u64 = 2048;
 const SMALLEST_PIECE: u64 = 64;
 
-/// Fills a stack in; `length` is 0 where the registers are not to be had.
+/// Fills a stack in. Where the registers are not to be had, or are those of a 32-bit program, the
+/// kernel follows the frame pointers.
 ///
 /// # Safety
 /// `place` has room for a [`UserStack`].
 #[inline(always)]
-pub unsafe fn copy_user_stack(place: *mut UserStack) {
+pub unsafe fn copy_user_stack(ctx: &impl EbpfContext, place: *mut UserStack) {
     // SAFETY: the caller's promise; the copies end within their fields.
     unsafe {
         let head = &raw mut (*place).head;
         copy_registers(head, user_registers());
-        let registers = &(*head).registers;
+        let bytes = (&raw mut (*place).bytes).cast();
+        let registers = &mut (*head).registers;
         (*head).length = if registers.cs == USER_CS_64 {
-            copy_bytes((&raw mut (*place).bytes).cast(), registers.rsp)
+            copy_bytes(bytes, registers.rsp)
         } else {
-            (*head).registers.rip = 0;
-            0
+            *registers = UserRegisters::default();
+            follow_frame_pointers(ctx, bytes)
         };
     }
+}
+
+#[inline(always)]
+unsafe fn follow_frame_pointers(ctx: &impl EbpfContext, bytes: *mut u8) -> u64 {
+    const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
+    // SAFETY: the caller's promise: a stack has room for so much.
+    let got =
+        unsafe { bpf_get_stack(ctx.as_ptr(), bytes.cast(), BYTES, u64::from(BPF_F_USER_STACK)) };
+    if got > 0 { got as u64 } else { 0 }
 }
 
 /// What cannot be read becomes 0: the helper sees to that.

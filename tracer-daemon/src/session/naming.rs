@@ -14,7 +14,7 @@ use crate::{
     },
     census::ProcRoot,
     symbolize::{Innermost, Location, Modules, Symbolizer},
-    unwind::{Image, Library, StackCopy},
+    unwind::{Image, Library, StackCopy, by_frame_pointers},
 };
 
 const NS: f64 = 1e9;
@@ -111,7 +111,8 @@ impl Naming {
     fn frames(&mut self, program: Program, stack: &StackCopy) -> (Vec<u64>, bool) {
         match self.images.get_mut(&program) {
             Some(known) => known.image.unwind(stack, &mut self.library),
-            None => (Some(stack.registers.rip).filter(|ip| *ip != 0).into_iter().collect(), true),
+            // Where frame pointers lead cannot be checked either.
+            None => (by_frame_pointers(stack).into_iter().take(1).collect(), true),
         }
     }
 

@@ -2,7 +2,11 @@
 //! keeps the ring buffer waiting.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    panic,
+    sync::{
+        Once,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +33,9 @@ const UNWINDING_TIME: Duration = Duration::from_secs(5);
 /// How long a report may wait for names: debug information can be gigabytes.
 const NAMING_TIME: Duration = Duration::from_secs(20);
 
+/// The name of the thread.
+const NAME: &str = "unwinder";
+
 enum Request {
     Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
@@ -48,10 +55,12 @@ pub(super) struct Unwinder {
 impl Unwinder {
     /// Starts the thread.
     pub(super) fn start(root: ProcRoot) -> std::io::Result<Self> {
+        static QUIET: Once = Once::new();
+        QUIET.call_once(keep_panics_quiet);
         let (requests, inbox) = sync_channel(QUEUE);
         let (outbox, results) = sync_channel(RESULTS);
         thread::Builder::new()
-            .name("unwinder".to_owned())
+            .name(NAME.to_owned())
             .spawn(move || serve(&mut Naming::new(root), &inbox, &outbox))?;
         let unwinder = Self { requests, results, under_way: 0 };
         // It is ready when the first program is, and does not have to be started then.
@@ -144,6 +153,16 @@ impl Unwinder {
             }
         }
     }
+}
+
+/// What goes wrong with a binary made to hurt is caught, and costs its names. It is nothing that people
+/// should have to read.
+fn keep_panics_quiet() {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match thread::current().name() {
+        Some(NAME) => log::debug!("{panic}"),
+        _ => others(panic),
+    }));
 }
 
 /// The thread. It ends when nobody wants anything any more.

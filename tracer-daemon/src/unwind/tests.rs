@@ -121,6 +121,9 @@ fn what_was_not_copied_is_where_a_stack_ends() {
     assert_eq!(length, 1, "the instruction itself is known");
     copy.registers = UserRegisters::default();
     assert!(image.unwind(&copy, &mut library).0.is_empty());
+    // What the kernel walked by itself is taken as it is.
+    copy.bytes = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
+    assert_eq!(image.unwind(&copy, &mut library).0, [1, 2]);
 }
 
 #[test]

@@ -16,10 +16,10 @@ pub(super) trait Code {
 /// The addresses of a stack, innermost first; the others are return addresses. It ends where
 /// nobody called, where the copy ends, and where nothing is known.
 pub(super) fn walk(code: &mut impl Code, stack: &StackCopy) -> Vec<u64> {
-    let mut registers = Registers::from(&stack.registers);
-    if registers.ip() == 0 {
-        return Vec::new();
+    if let Some(walked) = stack.walked() {
+        return walked;
     }
+    let mut registers = Registers::from(&stack.registers);
     let mut frames = vec![registers.ip()];
     // A return address can belong to another function than the call before it, which may be the
     // last instruction of its own.

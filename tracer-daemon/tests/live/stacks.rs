@@ -7,7 +7,7 @@ use alloctrace::{
     sink::Recording,
 };
 use libtest_mimic::{Failed, Trial};
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::{
     support::{Machine, Target, Tracer, alloctrace, built, ensure, same},
@@ -41,6 +41,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("stacks_pass_through_the_c_library", none.clone(), callback),
         trial("stacks_pass_through_a_signal", none.clone(), signal),
         trial("stacks_of_a_stripped_program_are_right", none.clone(), stripped),
+        trial("damaged_unwind_tables_cost_callers_only", none.clone(), damaged),
         trial("stacks_of_a_short_run_have_names", none, short_run),
         trial("python3_has_a_deep_stack", real.or_else(|| machine.lacks(&["python3"])), python),
     ];
@@ -151,6 +152,31 @@ fn stripped() -> Result<(), Failed> {
         });
     let shown: Vec<_> = recording.snapshot.stacks.iter().take(3).collect();
     ensure(found, format!("{shown:#?}"))
+}
+
+/// A program whose unwind tables are nonsense still has its calls, and where they came from.
+fn damaged() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let program = directory.path().join("deep-damaged");
+    std::fs::copy(deep(), &program)?;
+    let mut bytes = std::fs::read(&program)?;
+    let whole = bytes.clone();
+    let file = object::File::parse(&*whole)?;
+    for (name, seed) in [(".eh_frame", 0x9e), (".eh_frame_hdr", 0x5a)] {
+        let section = file.section_by_name(name).ok_or("no unwind tables")?;
+        let (offset, size) = section.file_range().ok_or("no unwind tables in the file")?;
+        let place = &mut bytes[offset as usize..(offset + size) as usize];
+        // The first words of the index say where the tables are: those are left.
+        for (index, byte) in place.iter_mut().enumerate().skip(12) {
+            *byte = (index as u8).wrapping_mul(seed) ^ (index >> 3) as u8;
+        }
+    }
+    std::fs::write(&program, bytes)?;
+    let recording = trace(program, "malloc", &[])?;
+    let stacks = recording.snapshot.stacks.iter().filter(|stack| stack.kind == "mmap");
+    let from_malloc = |stack: &&StackTotals| names(stack).contains(&"malloc");
+    let calls: u64 = stacks.filter(from_malloc).map(|stack| stack.count).sum();
+    ensure(calls > 0, format!("{:#?}", recording.snapshot.stacks))
 }
 
 /// The program loads its libraries, works and ends between two looks by the clock.

@@ -1,6 +1,7 @@
 //! Where page faults fall and how long they take. How many there are the kernel counts itself.
 
 use aya_ebpf::{
+    EbpfContext,
     macros::{fentry, fexit, kprobe, kretprobe, perf_event},
     programs::{FEntryContext, FExitContext, PerfEventContext, ProbeContext, RetProbeContext},
 };
@@ -24,8 +25,8 @@ fn fault_fentry(ctx: FEntryContext) -> u32 {
     0
 }
 #[fexit]
-fn fault_fexit(_ctx: FExitContext) -> u32 {
-    exit();
+fn fault_fexit(ctx: FExitContext) -> u32 {
+    exit(&ctx);
     0
 }
 #[kprobe]
@@ -34,8 +35,8 @@ fn fault_kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 #[kretprobe]
-fn fault_kretprobe(_ctx: RetProbeContext) -> u32 {
-    exit();
+fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
+    exit(&ctx);
     0
 }
 /// The event's period does the sampling.
@@ -45,7 +46,7 @@ fn fault_perf(ctx: PerfEventContext) -> u32 {
         let weight = control.fault_weight;
         // SAFETY: the kernel hands the program a valid context; the thread is from the map, and only
         // it writes to its entry.
-        unsafe { sample(&mut *thread, (*ctx.ctx).addr, 0, now(), weight) };
+        unsafe { sample(&ctx, &mut *thread, (*ctx.ctx).addr, 0, now(), weight) };
     }
     0
 }
@@ -70,7 +71,7 @@ fn enter(address: u64) {
 
 /// `handle_mm_fault` ends.
 #[inline(always)]
-fn exit() {
+fn exit(ctx: &impl EbpfContext) {
     let time_ns = now();
     let (tid, _) = current_ids();
     let Some(thread) = THREADS.get_ptr_mut(&tid) else {
@@ -86,7 +87,7 @@ fn exit() {
     count(thread, duration_ns);
     let weight = config::fault_period();
     let address = thread.fault_address;
-    sample(thread, address, duration_ns, time_ns, weight);
+    sample(ctx, thread, address, duration_ns, time_ns, weight);
 }
 
 #[inline(always)]
@@ -105,7 +106,14 @@ fn count(thread: &Thread, duration_ns: u64) {
 }
 
 #[inline(always)]
-fn sample(thread: &mut Thread, address: u64, duration_ns: u64, time_ns: u64, weight: u32) {
+fn sample(
+    ctx: &impl EbpfContext,
+    thread: &mut Thread,
+    address: u64,
+    duration_ns: u64,
+    time_ns: u64,
+    weight: u32,
+) {
     if config::whole_machine() != 0 {
         return;
     }
@@ -123,6 +131,6 @@ fn sample(thread: &mut Thread, address: u64, duration_ns: u64, time_ns: u64, wei
     if share == 0 {
         emit(fault, Loss::FaultRecords);
     } else {
-        emit_with_stack(fault, Loss::FaultRecords, Wake::Later);
+        emit_with_stack(ctx, fault, Loss::FaultRecords, Wake::Later);
     }
 }

@@ -36,7 +36,7 @@ fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
 fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     // SAFETY: see above.
     if let Ok(result) = unsafe { ctx.read_at(offset::sys_exit_ret() as usize) } {
-        exit(syscall, result);
+        exit(ctx, syscall, result);
     }
 }
 
@@ -63,7 +63,7 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
     let regs = ctx.arg::<*const pt_regs>(0);
     // SAFETY: as above.
     if let Some(syscall) = served(unsafe { (*regs).orig_rax }) {
-        exit(syscall, ctx.arg(1));
+        exit(&ctx, syscall, ctx.arg(1));
     }
     0
 }
@@ -73,7 +73,7 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
 /// wait in a call, as they do for a contended lock, the returns of the others go unseen.
 #[raw_tracepoint]
 fn syscalls_exit_raw(ctx: RawTracePointContext) -> u32 {
-    exit_any(ctx.arg(1));
+    exit_any(&ctx, ctx.arg(1));
     0
 }
 
@@ -95,22 +95,22 @@ macro_rules! syscall_probes {
         #[fexit]
         fn $fexit(ctx: FExitContext) -> u32 {
             // The result stands behind the arguments; `bpf_get_func_ret` came with 5.17 only.
-            exit(Syscall::$syscall, ctx.arg(1));
+            exit(&ctx, Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $first(ctx: FExitContext) -> u32 {
-            exit_once(Syscall::$syscall, ctx.arg(1));
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $second(ctx: FExitContext) -> u32 {
-            exit_once(Syscall::$syscall, ctx.arg(1));
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
             0
         }
         #[fexit]
         fn $third(ctx: FExitContext) -> u32 {
-            exit_once(Syscall::$syscall, ctx.arg(1));
+            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
             0
         }
         #[kprobe]
