@@ -2,8 +2,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ProcessId;
 
-/// Return addresses that a user stack holds at the most.
+/// Return addresses that a stack holds at the most where the kernel walked it.
 pub const STACK_FRAMES: usize = 48;
+
+/// Bytes of a user stack that a record holds at the most. A frame takes a few hundred; what `main`
+/// has beneath it is seldom more than a few kilobytes away from a call.
+pub const STACK_BYTES: usize = 16 << 10;
 
 /// Return addresses that a kernel stack holds at the most.
 pub const KERNEL_FRAMES: usize = 24;
@@ -123,17 +127,63 @@ pub struct Fork {
     pub child: ProcessId,
 }
 
-/// A user stack, as far as frame pointers lead.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// The user registers that unwinding begins with: those that a function must leave as they were
+/// (System V ABI for x86-64, 3.2.1), and what the processor saves by itself. Each group is in the
+/// order of the kernel's `pt_regs`, so that it is one copy.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
-pub struct Stack {
-    /// Frames in use.
-    pub depth: u64,
-    /// The word at the top of the stack, 0 if unknown. In a leaf function without a frame, such as
-    /// libc's `mmap`, it is the return address that the frame pointers pass over.
-    pub top: u64,
-    /// Addresses, innermost first.
-    pub frames: [u64; STACK_FRAMES],
+pub struct UserRegisters {
+    /// Saved by functions that use it.
+    pub r15: u64,
+    /// See `r15`.
+    pub r14: u64,
+    /// See `r15`.
+    pub r13: u64,
+    /// See `r15`.
+    pub r12: u64,
+    /// See `r15`; the frame pointer where there is one.
+    pub rbp: u64,
+    /// See `r15`.
+    pub rbx: u64,
+    /// The next instruction; never 0 in a program.
+    pub rip: u64,
+    /// The code segment: [`USER_CS_64`].
+    pub cs: u64,
+    /// Flags.
+    pub eflags: u64,
+    /// The top of the stack.
+    pub rsp: u64,
+    /// The stack segment.
+    pub ss: u64,
+}
+
+/// The code segment of 64-bit programs, `__USER_CS` of `arch/x86/include/asm/segment.h`. The stacks
+/// of 32-bit programs are of another kind, and the numbers of their system calls are others.
+pub const USER_CS_64: u64 = 0x33;
+
+/// The beginning of a user stack in a record.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct StackHead {
+    /// The registers in user mode; all 0 where they could not be had.
+    pub registers: UserRegisters,
+    /// Bytes in use: the stack from the address in `rsp` upwards; without registers the addresses
+    /// that the kernel found by frame pointers, innermost first.
+    pub length: u64,
+}
+
+/// A user stack: registers, and a copy of the top of it.
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct UserStack {
+    /// What follows.
+    pub head: StackHead,
+    /// The copy. Behind the bytes in use lies whatever was in the ring buffer before.
+    pub bytes: [u8; STACK_BYTES],
 }
 
 /// A record and the user stack that it came from.
@@ -143,5 +193,5 @@ pub struct WithStack<T> {
     /// The record.
     pub record: T,
     /// The stack.
-    pub stack: Stack,
+    pub stack: UserStack,
 }

@@ -30,6 +30,8 @@ pub struct KernelLayout {
     pub task_comm: u32,
     /// `task_struct.mm`.
     pub task_mm: u32,
+    /// `task_struct.stack`.
+    pub task_stack: u32,
     /// `mm_struct.brk`.
     pub mm_brk: u32,
     /// `mm_struct.mmap_lock`.
@@ -68,6 +70,7 @@ impl KernelLayout {
         task_stime: UNKNOWN_OFFSET,
         task_comm: UNKNOWN_OFFSET,
         task_mm: UNKNOWN_OFFSET,
+        task_stack: UNKNOWN_OFFSET,
         mm_brk: UNKNOWN_OFFSET,
         mm_mmap_lock: UNKNOWN_OFFSET,
         signal_live: UNKNOWN_OFFSET,

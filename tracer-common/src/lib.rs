@@ -16,8 +16,8 @@ pub use counters::{
     duration_bucket,
 };
 pub use events::{
-    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_FRAMES,
-    Stack, WithStack,
+    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_BYTES,
+    STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
 };
 pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use lock::{LockKey, LockWaits};

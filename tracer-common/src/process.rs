@@ -70,8 +70,6 @@ pub struct Thread {
     pub call_start_ns: u64,
     /// Its arguments. `brk` has the break before the call in the second place.
     pub args: [u64; 5],
-    /// The user stack pointer at the call; 0 where the backend cannot see it.
-    pub user_stack: u64,
     /// When the sampled fault under way began; 0: none.
     pub fault_start_ns: u64,
     /// Where it fell.
@@ -95,6 +93,10 @@ pub struct Thread {
     pub wait_write: u32,
     /// Whether the tracer was reading the process's mappings when it began.
     pub wait_traced: u32,
+    /// As `stacks`, for sampled faults.
+    pub fault_stacks: u32,
+    /// As `stack_countdown`, for sampled faults.
+    pub fault_stack_countdown: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

@@ -1,19 +1,23 @@
 //! Ring-buffer bytes become events. Bytes that make no sense become errors, never panics.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 use tracer_common::{
     CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall,
-    RecordKind, STACK_FRAMES, Stack, Syscall, WithStack,
+    RecordKind, STACK_BYTES, StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::unwind::StackCopy;
 
 /// A record, typed and checked.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A call that changed which addresses are mapped, and the user stack it came from.
-    Memory(Syscall, MemoryCall, Option<Stack>),
+    Memory(Syscall, MemoryCall, Option<Arc<StackCopy>>),
     /// A sampled page fault, and the user stack it came from.
-    Fault(FaultSample, Option<Stack>),
+    Fault(FaultSample, Option<Arc<StackCopy>>),
     /// What a CPU was doing.
     Cpu(CpuSample),
     /// A look-up of an area, or a search for room.
@@ -44,6 +48,9 @@ pub enum DecodeError {
     /// More frames than a record has room for.
     #[error("record with a stack of {0} frames")]
     Depth(u64),
+    /// More bytes of a stack than a record has room for.
+    #[error("record with a stack of {0} bytes")]
+    Stack(u64),
 }
 
 /// Types a record.
@@ -56,13 +63,13 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     Ok(match kind {
         RecordKind::MemoryCall => memory(read(bytes)?, None)?,
         RecordKind::MemoryCallStack => {
-            let both: WithStack<MemoryCall> = read(bytes)?;
-            memory(both.record, Some(checked(both.stack)?))?
+            let (call, stack) = with_stack(bytes)?;
+            memory(call, Some(stack))?
         }
         RecordKind::Fault => Event::Fault(read(bytes)?, None),
         RecordKind::FaultStack => {
-            let both: WithStack<FaultSample> = read(bytes)?;
-            Event::Fault(both.record, Some(checked(both.stack)?))
+            let (fault, stack) = with_stack(bytes)?;
+            Event::Fault(fault, Some(stack))
         }
         RecordKind::Cpu => {
             let sample: CpuSample = read(bytes)?;
@@ -89,13 +96,34 @@ fn read<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, Decod
     T::read_from_prefix(bytes).map(|(value, _)| value).map_err(|_| DecodeError::Short(bytes.len()))
 }
 
-fn memory(call: MemoryCall, stack: Option<Stack>) -> Result<Event, DecodeError> {
-    let syscall = Syscall::from_u32(call.syscall).ok_or(DecodeError::Syscall(call.syscall))?;
-    Ok(Event::Memory(syscall, call, stack))
+/// A [`tracer_common::WithStack`], of which nothing needs to be there behind the bytes in use.
+fn with_stack<T: FromBytes + KnownLayout + Immutable>(
+    record: &[u8],
+) -> Result<(T, Arc<StackCopy>), DecodeError> {
+    let short = || DecodeError::Short(record.len());
+    let (value, rest) = T::read_from_prefix(record).map_err(|_| short())?;
+    let (head, rest) = StackHead::read_from_prefix(rest).map_err(|_| short())?;
+    let length = usize::try_from(head.length).ok().filter(|length| *length <= STACK_BYTES);
+    let bytes = rest.get(..length.ok_or(DecodeError::Stack(head.length))?).ok_or_else(short)?;
+    Ok((value, Arc::new(StackCopy { registers: head.registers, bytes: bytes.into() })))
 }
 
-fn checked(stack: Stack) -> Result<Stack, DecodeError> {
-    if stack.depth > STACK_FRAMES as u64 { Err(DecodeError::Depth(stack.depth)) } else { Ok(stack) }
+/// A record without what lies unused at its end: most stacks are shorter than the room for them.
+#[must_use]
+pub fn trimmed(record: &[u8]) -> &[u8] {
+    let stack = |event: &Event| match event {
+        Event::Memory(_, _, Some(stack)) => Some((size_of::<MemoryCall>(), stack.bytes.len())),
+        Event::Fault(_, Some(stack)) => Some((size_of::<FaultSample>(), stack.bytes.len())),
+        _ => None,
+    };
+    let used = decode(record).ok().as_ref().and_then(stack);
+    let used = used.map(|(value, bytes)| value + size_of::<StackHead>() + bytes);
+    used.and_then(|used| record.get(..used)).unwrap_or(record)
+}
+
+fn memory(call: MemoryCall, stack: Option<Arc<StackCopy>>) -> Result<Event, DecodeError> {
+    let syscall = Syscall::from_u32(call.syscall).ok_or(DecodeError::Syscall(call.syscall))?;
+    Ok(Event::Memory(syscall, call, stack))
 }
 
 #[cfg(test)]
@@ -141,6 +169,34 @@ mod tests {
             duration_ns: 0,
         };
         assert_eq!(decode(call.as_bytes()).err(), Some(DecodeError::Syscall(6)));
+    }
+
+    #[test]
+    fn a_stack_is_as_long_as_it_says() {
+        let fault = FaultSample {
+            header: header(RecordKind::FaultStack as u32),
+            address: 0,
+            duration_ns: 0,
+            weight: 1,
+            stack_weight: 1,
+        };
+        let record = |length: u64, there: usize| {
+            let mut record = fault.as_bytes().to_vec();
+            record.extend(StackHead { length, ..StackHead::default() }.as_bytes());
+            record.resize(record.len() + there, 7);
+            record
+        };
+        let whole = record(64, STACK_BYTES);
+        let Ok(Event::Fault(_, Some(stack))) = decode(&whole) else {
+            unreachable!("a fault with a stack")
+        };
+        assert_eq!(*stack.bytes, [7; 64]);
+        assert_eq!(trimmed(&whole), record(64, 64));
+        assert_eq!(trimmed(fault.header.as_bytes()), fault.header.as_bytes());
+        assert!(matches!(decode(&record(65, 64)), Err(DecodeError::Short(_))));
+        let long = STACK_BYTES as u64 + 1;
+        let endless = decode(&record(long, STACK_BYTES + 64)).err();
+        assert_eq!(endless, Some(DecodeError::Stack(long)));
     }
 
     #[test]

@@ -2,18 +2,17 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_F_USER_STACK, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
     maps::ring_buf::RingBufEntry,
 };
 use tracer_common::{
-    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, ProcessId, RecordKind, STACK_FRAMES, Stack,
-    WithStack,
+    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, ProcessId, RecordKind, WithStack,
 };
 
 use crate::{
-    kernel::user_word,
     maps::{EVENTS, LOST},
+    stack::copy_user_stack,
 };
 
 /// Counts something that is missing.
@@ -66,35 +65,42 @@ pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> H
 /// Writes a record.
 #[inline(always)]
 pub fn emit<T: 'static>(record: T, cause: Loss) {
+    emit_waking(record, cause, Wake::Later);
+}
+
+/// The same, and maybe wakes the reader.
+#[inline(always)]
+pub fn emit_waking<T: 'static>(record: T, cause: Loss, wake: Wake) {
     if let Some(mut entry) = reserve::<T>(cause) {
         entry.write(record);
-        submit(entry);
+        entry.submit(u64::from(wake as u32));
     }
 }
 
-/// Writes a record together with the user stack of `ctx`, whose stack pointer is `stack_pointer`.
+/// Writes a record together with the user stack of the running thread.
 #[inline(always)]
-pub fn emit_with_stack<T: 'static>(
-    ctx: &impl EbpfContext,
-    record: T,
-    stack_pointer: u64,
-    cause: Loss,
-) {
+pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Loss, wake: Wake) {
     let Some(mut entry) = reserve::<WithStack<T>>(cause) else {
         return;
     };
     let place = entry.as_mut_ptr();
     // SAFETY: `place` is the reserved record; every field that is read later is written here,
-    // frames beyond `depth` excepted, which the reader does not look at.
+    // bytes beyond the stack's length excepted, which the reader does not look at.
     unsafe {
         (&raw mut (*place).record).write(record);
-        (*place).stack.top = user_word(stack_pointer);
-        let frames = &raw mut (*place).stack.frames;
-        const BYTES: u32 = size_of::<[u64; STACK_FRAMES]>() as u32;
-        let got = bpf_get_stack(ctx.as_ptr(), frames.cast(), BYTES, u64::from(BPF_F_USER_STACK));
-        (*place).stack.depth = if got > 0 { got as u64 / 8 } else { 0 };
+        copy_user_stack(ctx, &raw mut (*place).stack);
     }
-    submit(entry);
+    entry.submit(u64::from(wake as u32));
+}
+
+/// Whether the reader is to look at once. A wake-up costs the target more than the record does, and
+/// the reader looks by the clock.
+#[derive(Clone, Copy)]
+pub enum Wake {
+    /// It may wait.
+    Later = BPF_RB_NO_WAKEUP as isize,
+    /// The process may have ended by the time.
+    Now = BPF_RB_FORCE_WAKEUP as isize,
 }
 
 /// Fills `frames` with the kernel stack; returns how many there are.
@@ -116,11 +122,8 @@ pub fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Hands a record over, without waking the reader: a wake-up costs the target more than the
-/// record does, and the reader looks by the clock.
+/// Hands a record over.
 #[inline(always)]
 pub fn submit<T>(entry: RingBufEntry<T>) {
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    entry.submit(u64::from(Wake::Later as u32));
 }
-
-const _: () = assert!(size_of::<Stack>() == 16 + 8 * STACK_FRAMES);

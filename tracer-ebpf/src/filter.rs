@@ -82,3 +82,22 @@ pub fn random() -> u32 {
     // SAFETY: no arguments, cannot fail.
     unsafe { bpf_get_prandom_u32() as u32 }
 }
+
+/// Which of a thread's events come with their stack: the first few, then one in a period on
+/// average, never in step with a loop of them. `taken` and `countdown` are the thread's. Returns
+/// how many events the stack stands for; 0: leave it.
+#[inline(always)]
+pub fn stack_share(taken: &mut u32, countdown: &mut u32, first: u32, period: u32) -> u32 {
+    let period = period.max(1);
+    if *taken < first {
+        *taken += 1;
+        *countdown = random() % period;
+        return 1;
+    }
+    if *countdown > 0 {
+        *countdown -= 1;
+        return 0;
+    }
+    *countdown = random() % (2 * period - 1);
+    period
+}

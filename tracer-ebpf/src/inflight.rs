@@ -8,15 +8,17 @@ use tracer_common::{
 };
 
 use crate::{
-    emit::{add, below_buckets, emit, emit_with_stack, header, lose, now},
-    filter::{control, current_ids, random, thread},
-    kernel::{config, current_break, current_user_stack},
+    emit::{Wake, add, below_buckets, emit, emit_with_stack, header, lose, now},
+    filter::{control, current_ids, stack_share, thread},
+    kernel::{config, current_break},
     maps::{ERRNOS, SYSCALLS, THREADS, entry},
 };
 
 /// Largest error number; the kernel's MAX_ERRNO.
 const MAX_ERRNO: i64 = 4095;
 const ENOMEM: u32 = 12;
+const PROT_EXEC: u64 = 4;
+const MAP_ANONYMOUS: u64 = 0x20;
 
 /// Too large for the program's stack, so that new entries are copied from here.
 #[unsafe(no_mangle)]
@@ -28,9 +30,9 @@ static NO_CALLS: SyscallCounter = SyscallCounter {
     durations: [0; DURATION_BUCKETS],
 };
 
-/// A call begins. `user_stack` is 0 where the backend cannot see it.
+/// A call begins.
 #[inline(always)]
-pub fn enter(syscall: Syscall, args: [u64; 5], user_stack: u64) {
+pub fn enter(syscall: Syscall, args: [u64; 5]) {
     let Some(thread) = thread() else { return };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
@@ -44,7 +46,6 @@ pub fn enter(syscall: Syscall, args: [u64; 5], user_stack: u64) {
     if matches!(syscall, Syscall::Brk) {
         thread.args[1] = current_break();
     }
-    thread.user_stack = user_stack;
     thread.call = syscall as u32 + 1;
     thread.call_start_ns = now();
 }
@@ -168,7 +169,11 @@ fn record(
     if matches!(syscall, Syscall::Mprotect | Syscall::Madvise) {
         return;
     }
-    let weight = stack_weight(thread);
+    // A stack costs ten times what a record costs, so that all of them come from threads that call
+    // seldom, and few from others.
+    let Thread { stacks, stack_countdown, .. } = thread;
+    let weight =
+        stack_share(stacks, stack_countdown, config::first_stacks(), config::stack_period());
     let kind = if weight == 0 { RecordKind::MemoryCall } else { RecordKind::MemoryCallStack };
     let call = MemoryCall {
         header: header(kind, thread.process, tid, time_ns),
@@ -182,25 +187,13 @@ fn record(
         emit(call, Loss::MappingRecords);
         return;
     }
-    let stack = if thread.user_stack != 0 { thread.user_stack } else { current_user_stack() };
-    emit_with_stack(ctx, call, stack, Loss::MappingRecords);
-}
-
-/// How many calls this call's stack stands for; 0: leave it. A stack costs ten times what a
-/// record costs, so that all of them come from threads that call seldom, and few from others.
-#[inline(always)]
-fn stack_weight(thread: &mut Thread) -> u32 {
-    // One in a period on average, never in step with a loop of calls.
-    let period = config::stack_period().max(1);
-    if thread.stacks < config::first_stacks() {
-        thread.stacks += 1;
-        thread.stack_countdown = random() % period;
-        return 1;
-    }
-    if thread.stack_countdown > 0 {
-        thread.stack_countdown -= 1;
-        return 0;
-    }
-    thread.stack_countdown = random() % (2 * period - 1);
-    period
+    // A program begins with loading its libraries, and may end soon after. The reader has to look
+    // at what it has mapped in between.
+    let [_, _, protection, flags, _] = thread.args;
+    let loads = matches!(syscall, Syscall::Mmap)
+        && weight == 1
+        && protection & PROT_EXEC != 0
+        && flags & MAP_ANONYMOUS == 0;
+    let wake = if loads { Wake::Now } else { Wake::Later };
+    emit_with_stack(ctx, call, Loss::MappingRecords, wake);
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::pt_regs,
     helpers::{
-        bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_user,
+        bpf_get_current_task, bpf_probe_read_kernel,
         generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
     },
 };
@@ -50,6 +50,7 @@ pub mod offset {
         task_stime,
         task_comm,
         task_mm,
+        task_stack,
         mm_brk,
         mm_mmap_lock,
         signal_live,
@@ -127,23 +128,21 @@ pub fn registers(regs: *const pt_regs) -> Option<pt_regs> {
     field(regs as u64, 0)
 }
 
-/// The user stack pointer of the running thread, where the kernel has a helper for it; else 0.
-#[inline(always)]
-pub fn current_user_stack() -> u64 {
-    if loaded!(LAYOUT.has_task_pt_regs) == 0 {
-        return 0;
-    }
-    // SAFETY: the helpers exist (`has_task_pt_regs`) and the running task has registers.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    field(regs, core::mem::offset_of!(pt_regs, rsp) as u32).unwrap_or(0)
-}
+/// Bytes of a kernel stack: `THREAD_SIZE` of `arch/x86/include/asm/page_64_types.h`. (With KASAN it
+/// is more; then no user registers are found, which the reader checks.)
+const KERNEL_STACK: u64 = 16 << 10;
 
-/// The word at a user address; 0 if it cannot be read.
+/// Where the kernel keeps the user registers of the running thread; 0 if unknown.
 #[inline(always)]
-pub fn user_word(address: u64) -> u64 {
-    if address == 0 {
-        return 0;
+pub fn user_registers() -> u64 {
+    if loaded!(LAYOUT.has_task_pt_regs) != 0 {
+        // SAFETY: the helpers exist (`has_task_pt_regs`) and the running task has registers.
+        return unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
     }
-    // SAFETY: the helper checks the address and fails on one that cannot be read.
-    unsafe { bpf_probe_read_user(address as *const u64) }.unwrap_or(0)
+    // What `task_pt_regs` does before Linux 5.15, which has the helper: they are the first thing
+    // on the kernel's stack.
+    match field::<u64>(current_task(), offset::task_stack()) {
+        Some(stack) => stack + KERNEL_STACK - size_of::<pt_regs>() as u64,
+        None => 0,
+    }
 }

@@ -10,6 +10,7 @@ mod inflight;
 mod kernel;
 mod maps;
 mod probes;
+mod stack;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
@@ -17,7 +18,7 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-// `bpf_probe_read_kernel`, `bpf_get_stack` and others are for GPL-compatible programs only.
+// `bpf_probe_read_kernel`, `bpf_probe_read_user` and others are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

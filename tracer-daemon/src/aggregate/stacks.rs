@@ -1,11 +1,36 @@
-//! Sampled user stacks, equal ones together, until somebody names their addresses.
+//! Sampled user stacks: as they were copied, until somebody unwinds them; then equal ones together,
+//! until somebody names their addresses.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
-use tracer_common::{ProcessId, Stack};
+use tracer_common::ProcessId;
+
+use crate::unwind::StackCopy;
 
 /// Different stacks kept; what comes after is counted as lost.
 const MOST_STACKS: usize = 16_384;
+/// Bytes of copied stacks that wait to be unwound; what comes after is counted as lost. About what
+/// the ring buffer holds.
+const MOST_WAITING_BYTES: usize = 16 << 20;
+
+/// A process, and how many programs it had executed: addresses mean something in one only.
+pub type Program = (ProcessId, u32);
+
+/// A stack as it was copied.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Whose it is.
+    pub program: Program,
+    /// `mmap`, …, or `fault`.
+    pub kind: &'static str,
+    /// Where it came from.
+    pub stack: Arc<StackCopy>,
+    /// What it stands for.
+    pub sum: StackSum,
+}
 
 /// What tells stacks apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,8 +43,6 @@ pub struct StackKey {
     pub kind: &'static str,
     /// Addresses, innermost first.
     pub frames: Vec<u64>,
-    /// The word at the top of the stack, see [`Stack::top`].
-    pub top: u64,
 }
 
 /// What came from a stack.
@@ -37,39 +60,66 @@ pub struct StackSum {
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
     sums: HashMap<StackKey, StackSum>,
-    unnamed: Vec<(ProcessId, u32, Vec<u64>)>,
+    waiting: VecDeque<Sample>,
+    waiting_bytes: usize,
+    loaded: HashSet<Program>,
+    not_queued: u64,
     dropped: u64,
 }
 
-impl StackKey {
-    /// Of a record's stack.
-    #[must_use]
-    pub fn new(process: ProcessId, program: u32, kind: &'static str, stack: &Stack) -> Self {
-        let depth = usize::try_from(stack.depth).unwrap_or(0).min(stack.frames.len());
-        let frames = stack.frames[..depth].to_vec();
-        Self { process, program, kind, frames, top: stack.top }
-    }
-}
-
 impl Stacks {
-    /// Adds what a stack stands for.
+    /// Takes a stack in that is to be unwound.
+    pub fn wait(&mut self, sample: Sample) {
+        let bytes = size_of::<Sample>() + sample.stack.bytes.len();
+        if self.waiting_bytes + bytes > MOST_WAITING_BYTES {
+            self.not_queued += sample.sum.count;
+            return;
+        }
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(sample);
+    }
+
+    /// The next stack to be unwound.
+    pub fn next_waiting(&mut self) -> Option<Sample> {
+        let sample = self.waiting.pop_front()?;
+        self.waiting_bytes -= size_of::<Sample>() + sample.stack.bytes.len();
+        Some(sample)
+    }
+
+    /// One that cannot be unwound yet.
+    pub fn wait_again(&mut self, sample: Sample) {
+        self.waiting_bytes += size_of::<Sample>() + sample.stack.bytes.len();
+        self.waiting.push_front(sample);
+    }
+
+    /// One that will not be unwound.
+    pub fn give_up(&mut self, count: u64) {
+        self.not_queued += count;
+    }
+
+    /// A program has mapped code from a file.
+    pub fn loaded(&mut self, program: Program) {
+        if self.loaded.len() < MOST_STACKS {
+            self.loaded.insert(program);
+        }
+    }
+
+    /// Programs that have mapped code since the last call.
+    pub fn take_loaded(&mut self) -> HashSet<Program> {
+        std::mem::take(&mut self.loaded)
+    }
+
+    /// Adds what an unwound stack stands for.
     pub fn add(&mut self, key: StackKey, sum: StackSum) {
         if let Some(known) = self.sums.get_mut(&key) {
             known.count += sum.count;
             known.bytes += sum.bytes;
             known.duration_ns += sum.duration_ns;
         } else if self.sums.len() < MOST_STACKS {
-            let addresses = key.frames.iter().copied().chain([key.top]).collect();
-            self.unnamed.push((key.process, key.program, addresses));
             self.sums.insert(key, sum);
         } else {
             self.dropped += sum.count;
         }
-    }
-
-    /// Addresses that came since the last call. They must be looked up while the process lives.
-    pub fn take_unnamed(&mut self) -> Vec<(ProcessId, u32, Vec<u64>)> {
-        std::mem::take(&mut self.unnamed)
     }
 
     /// The heaviest stacks, heaviest first: by time, then by count.
@@ -81,6 +131,12 @@ impl Stacks {
         });
         all.truncate(most);
         all
+    }
+
+    /// Calls and faults whose stack was not unwound, because too many waited.
+    #[must_use]
+    pub fn not_queued(&self) -> u64 {
+        self.not_queued
     }
 
     /// Calls and faults whose stack found no room.

@@ -1,10 +1,10 @@
 //! Events, one after the other, become sums.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use tracer_common::{
     CpuSample, FaultSample, Fork, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, ProcessId,
-    Stack, Syscall,
+    Syscall,
 };
 
 use super::{
@@ -14,11 +14,13 @@ use super::{
     lookups::Lookups,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
     snapshot::LookupPath,
-    stacks::{StackKey, StackSum, Stacks},
+    stacks::{Sample, StackSum, Stacks},
 };
-use crate::decode::Event;
+use crate::{decode::Event, unwind::StackCopy};
 
+const PROT_EXEC: u64 = 4;
 const MAP_FIXED: u64 = 0x10;
+const MAP_ANONYMOUS: u64 = 0x20;
 const MREMAP_DONTUNMAP: u64 = 4;
 /// Mappings followed at once in one process; a process cannot have more areas by default than
 /// this, and what comes beyond is counted as lost.
@@ -88,6 +90,7 @@ impl<N: KernelNames> State<N> {
                 let gone = std::mem::take(&mut process.space);
                 gone.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
+                self.stacks.loaded((header.process, process.programs));
             }
             Event::Exit(header) => {
                 self.ended += 1;
@@ -98,7 +101,7 @@ impl<N: KernelNames> State<N> {
         }
     }
 
-    fn memory(&mut self, syscall: Syscall, call: &MemoryCall, stack: Option<&Stack>) {
+    fn memory(&mut self, syscall: Syscall, call: &MemoryCall, stack: Option<&Arc<StackCopy>>) {
         let time = CallTime { end_ns: call.header.time_ns, duration_ns: call.duration_ns };
         let process = self.processes.entry(call.header.process).or_default();
         let space = &mut process.space;
@@ -111,6 +114,9 @@ impl<N: KernelNames> State<N> {
                 let born = space.map(call.result, second, placement, time, &mut self.died);
                 if let Some(bytes) = born {
                     self.cycles.born(bytes);
+                }
+                if third & PROT_EXEC != 0 && fourth & MAP_ANONYMOUS == 0 {
+                    self.stacks.loaded((call.header.process, process.programs));
                 }
             }
             Syscall::Munmap => space.unmap(first, second, time, &mut self.died),
@@ -130,12 +136,13 @@ impl<N: KernelNames> State<N> {
                 bytes: weight.saturating_mul(syscall.bytes(&call.args, call.result)),
                 duration_ns: weight.saturating_mul(call.duration_ns),
             };
-            let key = StackKey::new(call.header.process, process.programs, syscall.name(), stack);
-            self.stacks.add(key, sum);
+            let program = (call.header.process, process.programs);
+            let stack = Arc::clone(stack);
+            self.stacks.wait(Sample { program, kind: syscall.name(), stack, sum });
         }
     }
 
-    fn fault(&mut self, fault: &FaultSample, stack: Option<&Stack>) {
+    fn fault(&mut self, fault: &FaultSample, stack: Option<&Arc<StackCopy>>) {
         let weight = u64::from(fault.weight);
         self.fault_samples += 1;
         self.fault_weight += weight;
@@ -145,8 +152,8 @@ impl<N: KernelNames> State<N> {
             let count = u64::from(fault.stack_weight);
             let sum =
                 StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
-            let key = StackKey::new(fault.header.process, process.programs, "fault", stack);
-            self.stacks.add(key, sum);
+            let program = (fault.header.process, process.programs);
+            self.stacks.wait(Sample { program, kind: "fault", stack: Arc::clone(stack), sum });
         }
     }
 

@@ -57,6 +57,10 @@ pub(super) async fn watch(
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
     let process =
         unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(&error.into()))?;
+    // SAFETY: as above.
+    let wake_ups =
+        unsafe { AsyncFd::register(session.wake_ups().map_err(|error| unwatchable(&error))?) }
+            .map_err(|error| unwatchable(&error.into()))?;
     let mut left = limits.interrupts_for_process;
     let deadline = limits.duration.map(|duration| Instant::now() + duration);
     let mut ticks = interval(TICK);
@@ -67,6 +71,10 @@ pub(super) async fn watch(
             _ = ticks.tick() => {
                 session.tick();
                 progress.show(session);
+            }
+            Ok(mut woken) = wake_ups.readable() => {
+                woken.clear_ready();
+                session.tick();
             }
             _ = process.readable() => break,
             () = until(deadline) => break,

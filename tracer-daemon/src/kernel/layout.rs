@@ -27,7 +27,7 @@ const fn member(structure: &'static str, name: &'static str, slot: Slot) -> Memb
     Member { structure, name, slot }
 }
 
-const MEMBERS: [Member; 16] = [
+const MEMBERS: [Member; 17] = [
     member("task_struct", "tgid", |l| &mut l.task_tgid),
     member("task_struct", "pid", |l| &mut l.task_pid),
     member("task_struct", "group_leader", |l| &mut l.task_group_leader),
@@ -39,6 +39,7 @@ const MEMBERS: [Member; 16] = [
     member("task_struct", "stime", |l| &mut l.task_stime),
     member("task_struct", "comm", |l| &mut l.task_comm),
     member("task_struct", "mm", |l| &mut l.task_mm),
+    member("task_struct", "stack", |l| &mut l.task_stack),
     member("mm_struct", "brk", |l| &mut l.mm_brk),
     member("mm_struct", "mmap_lock", |l| &mut l.mm_mmap_lock),
     member("signal_struct", "live", |l| &mut l.signal_live),
@@ -95,7 +96,7 @@ pub fn resolve(root: &Path) -> Resolved {
         Ok(btf) => resolve_members(&btf, &mut resolved),
         Err(error) => resolved.missing.push(format!(
             "the kernel's BTF (type information) is not to be had: {error}; so start times, faults of ended processes, the \
-             program break and user stack pointers are unknown to the kernel programs"
+             program break and user stacks are unknown to the kernel programs"
         )),
     }
     for field in &FIELDS {
@@ -111,15 +112,8 @@ fn resolve_members(btf: &Btf, resolved: &mut Resolved) {
             None => resolved.missing.push(format!("{structure}.{name}: not in the kernel's BTF")),
         }
     }
-    if btf.has_function("bpf_task_pt_regs") {
-        resolved.layout.has_task_pt_regs = 1;
-    } else {
-        resolved.missing.push(
-            "bpf_task_pt_regs: not in the kernel's BTF (it came with Linux 5.15); \
-             user stack pointers are unknown"
-                .to_owned(),
-        );
-    }
+    // It came with Linux 5.15; before, the programs look where it would.
+    resolved.layout.has_task_pt_regs = u32::from(btf.has_function("bpf_task_pt_regs"));
 }
 
 fn resolve_field(root: &Path, field: &Field, resolved: &mut Resolved) {

@@ -46,7 +46,7 @@ impl Settings {
             forced: Forced::default(),
             preempts: kernel::preempts(),
             processes: 8192,
-            ring_bytes: 8 << 20,
+            ring_bytes: 16 << 20,
             verbose: false,
         }
     }

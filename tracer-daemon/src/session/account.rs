@@ -212,6 +212,7 @@ impl<N: KernelNames> Account<'_, N> {
         let kernel = self.counters.lost.iter().map(|(cause, count)| (cause.name(), *count));
         let own = [
             ("undecodable_records", self.undecodable),
+            ("stack_queue", self.state.stacks.not_queued()),
             ("stack_table", self.state.stacks.dropped()),
             ("mapping_table", self.state.untracked),
         ];

@@ -9,11 +9,13 @@ mod naming;
 mod open;
 mod options;
 mod traced;
+mod unwinder;
 
 use std::{
     collections::HashMap,
     fs::File,
     io::{BufWriter, Write as _},
+    os::fd::OwnedFd,
     path::Path,
     time::{Duration, Instant},
 };
@@ -26,15 +28,15 @@ use address_space::AddressSpaceWatch;
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
 pub use machine::Machine;
-use naming::Naming;
 use open::Opened;
 pub use options::Options;
 use traced::Traced;
+use unwinder::Unwinder;
 
 use crate::{
     aggregate::{Snapshot, snapshot::Tracer, state::State},
     census::{ProcRoot, ProcessStat},
-    decode::decode,
+    decode::{decode, trimmed},
     error::Error,
     kernel,
     probes::{
@@ -56,7 +58,7 @@ pub struct Session {
     ring: Ring,
     logger: Option<EbpfLogger<&'static dyn Log>>,
     state: State<KernelSymbols>,
-    naming: Naming,
+    unwinder: Unwinder,
     space: AddressSpaceWatch,
     cost: CostMeter,
     faults: FaultSampler,
@@ -88,7 +90,8 @@ impl Session {
             ring,
             logger,
             state: State::new(kernel_names),
-            naming: Naming::new(root.clone()),
+            unwinder: Unwinder::start(root.clone())
+                .map_err(|error| Error::Lost(format!("no thread for stacks: {error}")))?,
             space: AddressSpaceWatch::default(),
             cost: CostMeter::new(Instant::now()),
             faults: FaultSampler::new(),
@@ -124,7 +127,9 @@ impl Session {
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
         self.traced = Some(Traced::begin(&self.root, found)?);
-        self.naming.know(ProcessId::new(pid, found.start_ticks), 0);
+        if flags & Target::FROM_EXEC == 0 {
+            self.unwinder.know((ProcessId::new(pid, found.start_ticks), 0));
+        }
         Ok(())
     }
 
@@ -137,7 +142,7 @@ impl Session {
         {
             log::debug!("ended targets stay on the table: {error}");
         }
-        self.naming.locate(self.state.stacks.take_unnamed());
+        self.unwinder.exchange(&mut self.state.stacks);
         let now = Instant::now();
         self.cost.tick(&self.attached.ebpf, now);
         if self.faults.tick(&mut self.attached.ebpf, &mut self.control, now)
@@ -161,12 +166,20 @@ impl Session {
         }
     }
 
+    /// Becomes readable when there is something that cannot wait for the next tick.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn wake_ups(&self) -> std::io::Result<OwnedFd> {
+        self.ring.wake_ups()
+    }
+
     fn drain(&mut self) {
         for _ in 0..BATCH {
             let (state, dump, bad) = (&mut self.state, &mut self.dump, &mut self.undecodable);
             let more = self.ring.with_next(|record| {
                 if let Some(file) = dump
-                    && let Err(error) = replay::append(file, record)
+                    && let Err(error) = replay::append(file, trimmed(record))
                 {
                     log::warn!("the dump ends here: {error}");
                     *dump = None;
@@ -211,7 +224,7 @@ impl Session {
         let mut counters = self.maps.read().map_err(unreadable)?;
         counters.lookups = self.maps.lookups().map_err(unreadable)?;
         self.drain();
-        self.naming.locate(self.state.stacks.take_unnamed());
+        self.unwinder.finish(&mut self.state.stacks);
         if let Some(mut file) = self.dump.take() {
             file.flush()
                 .map_err(|error| Error::Usage(format!("cannot write the dump: {error}")))?;
@@ -231,7 +244,7 @@ impl Session {
         };
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
-        snapshot.stacks = self.naming.name(&self.state.stacks);
+        snapshot.stacks = self.unwinder.name(&self.state.stacks);
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }

@@ -6,6 +6,8 @@ pub mod replay;
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 use aya::{
@@ -210,5 +212,14 @@ impl Ring {
     /// The next record, if there is one.
     pub fn with_next<T>(&mut self, use_record: impl FnOnce(&[u8]) -> T) -> Option<T> {
         self.0.next().map(|record| use_record(&record))
+    }
+
+    /// Becomes readable when the kernel programs ask for attention. Only they do: records as such
+    /// do not.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn wake_ups(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
     }
 }

@@ -81,10 +81,33 @@ impl Modules {
         self.mapping(address).is_some()
     }
 
+    /// Whether there is no code at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mappings.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.mappings.len()
+    }
+
+    /// The number of the mapping that holds an address, and the place behind that.
+    pub(crate) fn find(&self, address: u64) -> Option<(usize, Option<Location>)> {
+        Some((self.index(address)?, self.locate(address)))
+    }
+
+    /// The file that a mapping shows.
+    pub(crate) fn file(&self, index: usize) -> Option<&Location> {
+        self.mappings.get(index)?.location.as_ref()
+    }
+
     fn mapping(&self, address: u64) -> Option<&Mapping> {
-        let after = self.mappings.partition_point(|m| m.start <= address);
-        let mapping = self.mappings.get(after.checked_sub(1)?)?;
-        (address < mapping.end).then_some(mapping)
+        self.mappings.get(self.index(address)?)
+    }
+
+    fn index(&self, address: u64) -> Option<usize> {
+        let index = self.mappings.partition_point(|m| m.start <= address).checked_sub(1)?;
+        (address < self.mappings.get(index)?.end).then_some(index)
     }
 }
 

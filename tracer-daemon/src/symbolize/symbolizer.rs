@@ -41,6 +41,11 @@ impl Symbolizer {
         Self::default()
     }
 
+    #[cfg(test)]
+    fn with_debug_directory(directory: std::path::PathBuf) -> Self {
+        Self { elf: ElfNames::with_debug_directory(directory), ..Self::default() }
+    }
+
     /// The frames of a stack, innermost first. `locations` belong to `addresses` one by one;
     /// functions that the compiler inlined have frames of their own, at the same place.
     ///

@@ -158,6 +158,37 @@ fn a_removed_file_is_still_read_where_permitted() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
+fn what_was_stripped_off_is_found_by_build_id() {
+    let exe = std::fs::read("/proc/self/exe").unwrap();
+    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    let id = crate::elf::Elf::read(&program).unwrap().build_id().unwrap();
+    let hex: Vec<String> = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let directory = tempfile::tempdir().unwrap();
+    // Without section headers there are no symbols: offset, size and number of them.
+    let mut bare = exe.clone();
+    bare[0x28..0x30].fill(0);
+    bare[0x3c..0x40].fill(0);
+    let path = directory.path().join("bare");
+    std::fs::write(&path, bare).unwrap();
+    let offset = own_modules().locate(address_of(outer_function)).unwrap().file_offset;
+    let stack = [Some(location(&path, offset, false))];
+    let frames = |directory: &Path| {
+        let mut symbolizer = Symbolizer::with_debug_directory(directory.to_owned());
+        symbolizer.frames(&stack, &[1], Innermost::Instruction)
+    };
+    assert_eq!(frames(directory.path())[0].symbol, None);
+    let place = directory.path().join(".build-id").join(&hex[0]);
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::write(place.join(format!("{}.debug", hex[1..].concat())), exe).unwrap();
+    let found = frames(directory.path());
+    let frame = found.last().unwrap();
+    assert!(frame.symbol.as_deref().unwrap().ends_with("outer_function"), "{found:?}");
+    assert!(frame.file.as_ref().unwrap().ends_with("symbolizer_tests.rs"), "{found:?}");
+    assert_eq!(frame.offset, offset);
+}
+
+#[test]
 fn broken_files_cost_names_only() {
     let directory = tempfile::tempdir().unwrap();
     let own = std::fs::read("/proc/self/exe").unwrap();

@@ -10,6 +10,7 @@ mod daemon;
 mod errors;
 mod lookups;
 mod real;
+mod stacks;
 mod support;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     trials.extend(lookups::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(real::trials(&machine));
+    trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -85,18 +85,29 @@ fn rungs() -> Option<Vec<(String, String, Option<String>)>> {
     )
 }
 
-/// The C program that makes known numbers of calls; built here unless somebody did it before.
+/// The C program that makes known numbers of calls.
 pub(crate) fn truth() -> PathBuf {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("truth");
-    if !program.exists() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/truth.c");
-        let status = Command::new("cc")
-            .args(["-static", "-O1", "-pthread", "-o"])
-            .args([&program, &source])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "cc cannot build truth.c");
+    built("truth", &["-static", "-O1", "-pthread"])
+}
+
+/// A C program, from the source of the name before the first `-`; built here unless somebody did it
+/// before.
+pub(crate) fn built(name: &str, flags: &[&str]) -> PathBuf {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let source = name.split('-').next().unwrap_or(name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/live/{source}.c"));
+    if !is_newer(&program, &source) {
+        let mut compiler = Command::new("cc");
+        let status = compiler.args(flags).arg("-o").args([&program, &source]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cc cannot build {name}");
     }
     program
+}
+
+/// Where there is no source, as in the virtual machines, the program is what it is.
+fn is_newer(program: &Path, source: &Path) -> bool {
+    let time = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    time(program).is_some_and(|built| time(source).is_none_or(|changed| changed <= built))
 }
 
 /// An example workload.

@@ -8,14 +8,16 @@ use aya_ebpf::{
 use tracer_common::{FaultSample, FaultTime, Loss, RecordKind, Thread};
 
 use crate::{
-    emit::{add, emit, emit_with_stack, header, lose, now},
-    filter::{control, current_ids, random, thread},
-    kernel::{config, current_user_stack},
+    emit::{Wake, add, emit, emit_with_stack, header, lose, now},
+    filter::{control, current_ids, stack_share, thread},
+    kernel::config,
     maps::{FAULT_TIMES, THREADS, entry},
 };
 
-/// Of the sampled faults one in so many comes with its stack.
-const STACK_SHARE: u32 = 8;
+/// Of a thread's sampled faults the first so many come with their stack, and of the others one in
+/// a period: a stack is two hundred times as long as a sample.
+const FIRST_STACKS: u32 = 16;
+const STACK_PERIOD: u32 = 61;
 
 #[fentry]
 fn fault_fentry(ctx: FEntryContext) -> u32 {
@@ -52,8 +54,9 @@ fn fault_kretprobe(ctx: RetProbeContext) -> u32 {
 fn fault_perf(ctx: PerfEventContext) -> u32 {
     if let (Some(thread), Some(control)) = (thread(), control()) {
         let weight = control.fault_weight;
-        // SAFETY: the kernel hands the program a valid context; the thread is from the map.
-        unsafe { sample(&ctx, &*thread, (*ctx.ctx).addr, 0, now(), weight) };
+        // SAFETY: the kernel hands the program a valid context; the thread is from the map, and only
+        // it writes to its entry.
+        unsafe { sample(&ctx, &mut *thread, (*ctx.ctx).addr, 0, now(), weight) };
     }
     0
 }
@@ -93,7 +96,8 @@ fn exit(ctx: &impl EbpfContext) {
     thread.fault_start_ns = 0;
     count(thread, duration_ns);
     let weight = config::fault_period();
-    sample(ctx, thread, thread.fault_address, duration_ns, time_ns, weight);
+    let address = thread.fault_address;
+    sample(ctx, thread, address, duration_ns, time_ns, weight);
 }
 
 #[inline(always)]
@@ -114,7 +118,7 @@ fn count(thread: &Thread, duration_ns: u64) {
 #[inline(always)]
 fn sample(
     ctx: &impl EbpfContext,
-    thread: &Thread,
+    thread: &mut Thread,
     address: u64,
     duration_ns: u64,
     time_ns: u64,
@@ -124,18 +128,19 @@ fn sample(
         return;
     }
     let (tid, _) = current_ids();
-    let with_stack = random() % STACK_SHARE == 0;
-    let kind = if with_stack { RecordKind::FaultStack } else { RecordKind::Fault };
+    let Thread { fault_stacks, fault_stack_countdown, .. } = thread;
+    let share = stack_share(fault_stacks, fault_stack_countdown, FIRST_STACKS, STACK_PERIOD);
+    let kind = if share == 0 { RecordKind::Fault } else { RecordKind::FaultStack };
     let fault = FaultSample {
         header: header(kind, thread.process, tid, time_ns),
         address,
         duration_ns,
         weight,
-        stack_weight: if with_stack { weight * STACK_SHARE } else { 0 },
+        stack_weight: weight * share,
     };
-    if with_stack {
-        emit_with_stack(ctx, fault, current_user_stack(), Loss::FaultRecords);
-    } else {
+    if share == 0 {
         emit(fault, Loss::FaultRecords);
+    } else {
+        emit_with_stack(ctx, fault, Loss::FaultRecords, Wake::Later);
     }
 }

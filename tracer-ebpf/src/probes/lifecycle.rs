@@ -11,7 +11,7 @@ use tracer_common::{ExitTotals, Fork, Lifecycle, Loss, ProcessId, RecordKind, TI
 
 use super::lookups::keep;
 use crate::{
-    emit::{add, emit, header, lose, now},
+    emit::{Wake, add, emit, emit_waking, header, lose, now},
     filter::{admit, current_ids},
     kernel::{config, current_task, field, offset, process_comm},
     maps::{EXITS, LIFECYCLES, TARGETS, THREADS, entry},
@@ -157,7 +157,9 @@ fn executed(ctx: &impl EbpfContext, old_tid: u32) {
     }
     lifecycle(process, |counts| &raw mut counts.execs);
     if config::whole_machine() == 0 {
-        emit(header(RecordKind::Exec, process, tid, now()), Loss::LifecycleRecords);
+        let header = header(RecordKind::Exec, process, tid, now());
+        // What it has mapped must be looked at before it ends.
+        emit_waking(header, Loss::LifecycleRecords, Wake::Now);
     }
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
         TracePointContext,
     },
 };
-use tracer_common::Syscall;
+use tracer_common::{Syscall, USER_CS_64};
 
 use crate::{
     filter::control,
@@ -20,7 +20,7 @@ use crate::{
 #[inline(always)]
 fn enter_with(syscall: Syscall, regs: *const pt_regs) {
     if let Some(regs) = registers(regs) {
-        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8], regs.rsp);
+        enter(syscall, [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8]);
     }
 }
 
@@ -28,7 +28,7 @@ fn enter_with(syscall: Syscall, regs: *const pt_regs) {
 fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     // SAFETY: the helper checks what it reads; the offset comes from the tracepoint's format.
     if let Ok(args) = unsafe { ctx.read_at(offset::sys_enter_args() as usize) } {
-        enter(syscall, args, 0);
+        enter(syscall, args);
     }
 }
 
@@ -40,21 +40,18 @@ fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     }
 }
 
-/// The code segment of 64-bit programs (`__USER_CS`); the numbers of 32-bit calls are others.
-const USER_CS_64: u64 = 0x33;
-
 /// `raw_syscalls:sys_enter`, which every system call of the machine passes.
 #[btf_tracepoint]
 fn syscalls_enter_btf(ctx: BtfTracePointContext) -> u32 {
     let regs = ctx.arg::<*const pt_regs>(0);
     if let Some(syscall) = served(ctx.arg(1)) {
         // SAFETY: the verifier knows the argument for a `pt_regs` and makes every access safe.
-        let (args, stack, cs) = unsafe {
+        let (args, cs) = unsafe {
             let args = [(*regs).rdi, (*regs).rsi, (*regs).rdx, (*regs).r10, (*regs).r8];
-            (args, (*regs).rsp, (*regs).cs)
+            (args, (*regs).cs)
         };
         if cs == USER_CS_64 {
-            enter(syscall, args, stack);
+            enter(syscall, args);
         }
     }
     0

@@ -39,7 +39,7 @@ fn files(built: &[Artifact]) -> Vec<(PathBuf, PathBuf)> {
         kind => kind == "example",
     };
     let programs = built.iter().filter(wanted).map(|built| built.path.clone());
-    programs.chain([truth::path()]).map(|path| (path.clone(), path)).collect()
+    programs.chain(truth::paths()).map(|path| (path.clone(), path)).collect()
 }
 
 fn judge(result: Result<Outcome>) -> Tally {

@@ -1,21 +1,35 @@
-//! The C program that knows how many calls it makes: what the live tests' counts are held against.
+//! The C programs whose truth is known: what the live tests hold the tracer against.
 
 use crate::sh;
 use anyhow::Result;
 use std::{path::PathBuf, process::Command};
 
-/// Where the live tests look for it (cargo's `CARGO_TARGET_TMPDIR`).
-pub(super) fn path() -> PathBuf {
-    sh::workspace().join("target/tmp/truth")
+/// Name, source, and how it is built. The tests build them as well where they are missing.
+const PROGRAMS: [(&str, &str, &[&str]); 3] = [
+    // Statically, so that nothing but what stands in it is called.
+    ("truth", "truth.c", &["-static", "-O1", "-pthread"]),
+    ("deep", "deep.c", &DEEP),
+    ("deep-stripped", "deep.c", &[DEEP[0], DEEP[1], DEEP[2], DEEP[3], "-s"]),
+];
+
+/// Without anything that would make unwinding easy.
+const DEEP: [&str; 4] =
+    ["-O2", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-fasynchronous-unwind-tables"];
+
+/// Where the live tests look for them (cargo's `CARGO_TARGET_TMPDIR`).
+pub(super) fn paths() -> impl Iterator<Item = PathBuf> {
+    PROGRAMS.iter().map(|(name, ..)| sh::workspace().join("target/tmp").join(name))
 }
 
-/// Builds it, statically, so that it runs in a guest as it is.
+/// Builds them.
 pub(super) fn build() -> Result<()> {
-    let program = path();
-    if let Some(directory) = program.parent() {
-        std::fs::create_dir_all(directory)?;
+    for (program, (_, source, flags)) in paths().zip(&PROGRAMS) {
+        if let Some(directory) = program.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let source = sh::workspace().join("tracer-daemon/tests/live").join(source);
+        let flags = flags.iter().chain(&["-Wall", "-Werror", "-o"]);
+        sh::run(Command::new("cc").args(flags).args([&program, &source]))?;
     }
-    let source = sh::workspace().join("tracer-daemon/tests/live/truth.c");
-    let flags = ["-static", "-O1", "-Wall", "-Werror", "-pthread", "-o"];
-    sh::run(Command::new("cc").args(flags).args([&program, &source]))
+    Ok(())
 }

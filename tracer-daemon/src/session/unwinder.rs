@@ -1,0 +1,203 @@
+//! Stacks are unwound and named by a thread of their own: neither a hostile binary nor a large one
+//! keeps the ring buffer waiting.
+
+use std::{
+    panic,
+    sync::{
+        Once,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::naming::{Naming, unnamed};
+use crate::{
+    aggregate::{
+        snapshot::StackTotals,
+        stacks::{Program, Sample, StackKey, StackSum, Stacks},
+    },
+    census::ProcRoot,
+};
+
+/// Requests that wait for the thread.
+const QUEUE: usize = 256;
+/// Unwound stacks that wait for the session; small, unlike what they were made from.
+const RESULTS: usize = 4096;
+/// Stacks that get names and go into a snapshot.
+const NAMED_STACKS: usize = 64;
+/// How long the beginning of a window may wait for the target's mappings to be read.
+const READING_TIME: Duration = Duration::from_secs(2);
+/// How long the end of a window may wait for what is yet to be unwound.
+const UNWINDING_TIME: Duration = Duration::from_secs(5);
+/// How long a report may wait for names: debug information can be gigabytes.
+const NAMING_TIME: Duration = Duration::from_secs(20);
+
+/// The name of the thread.
+const NAME: &str = "unwinder";
+
+enum Request {
+    Ready(SyncSender<()>),
+    Know(Program, Option<SyncSender<()>>),
+    Unwind(Sample),
+    Name(Vec<(StackKey, StackSum)>, SyncSender<(usize, StackTotals)>),
+}
+
+/// The session's end of the thread. It is not waited for: a thread that is busy with a binary made
+/// to hurt ends with the process.
+pub(super) struct Unwinder {
+    requests: SyncSender<Request>,
+    results: Receiver<(StackKey, StackSum)>,
+    /// Calls and faults whose stacks are with the thread.
+    under_way: u64,
+}
+
+impl Unwinder {
+    /// Starts the thread.
+    pub(super) fn start(root: ProcRoot) -> std::io::Result<Self> {
+        static QUIET: Once = Once::new();
+        QUIET.call_once(keep_panics_quiet);
+        let (requests, inbox) = sync_channel(QUEUE);
+        let (outbox, results) = sync_channel(RESULTS);
+        thread::Builder::new()
+            .name(NAME.to_owned())
+            .spawn(move || serve(&mut Naming::new(root), &inbox, &outbox))?;
+        let unwinder = Self { requests, results, under_way: 0 };
+        // It is ready when the first program is, and does not have to be started then.
+        unwinder.ask(Request::Ready);
+        Ok(unwinder)
+    }
+
+    /// Reads what a process has mapped, now.
+    pub(super) fn know(&self, program: Program) {
+        self.ask(|done| Request::Know(program, Some(done)));
+    }
+
+    /// Waits for an answer, but not for ever: late or not at all, it costs names only.
+    fn ask(&self, request: impl FnOnce(SyncSender<()>) -> Request) {
+        let (done, wait) = sync_channel(1);
+        if self.requests.send(request(done)).is_ok() {
+            let _ = wait.recv_timeout(READING_TIME);
+        }
+    }
+
+    /// Takes in what has been unwound, and hands over what is to be.
+    pub(super) fn exchange(&mut self, stacks: &mut Stacks) {
+        for (key, sum) in self.results.try_iter() {
+            self.under_way -= sum.count;
+            stacks.add(key, sum);
+        }
+        for program in stacks.take_loaded() {
+            // With the queue full it is found out at the next stack.
+            let _ = self.requests.try_send(Request::Know(program, None));
+        }
+        while let Some(sample) = stacks.next_waiting() {
+            let count = sample.sum.count;
+            match self.requests.try_send(Request::Unwind(sample)) {
+                Ok(()) => self.under_way += count,
+                Err(TrySendError::Full(Request::Unwind(sample))) => {
+                    stacks.wait_again(sample);
+                    return;
+                }
+                Err(_) => stacks.give_up(count),
+            }
+        }
+    }
+
+    /// Waits until all stacks are unwound, for a while.
+    pub(super) fn finish(&mut self, stacks: &mut Stacks) {
+        let deadline = Instant::now() + UNWINDING_TIME;
+        loop {
+            self.exchange(stacks);
+            if self.under_way == 0 {
+                break;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.results.recv_timeout(left) {
+                Ok((key, sum)) => {
+                    self.under_way -= sum.count;
+                    stacks.add(key, sum);
+                }
+                Err(_) => break,
+            }
+        }
+        stacks.give_up(std::mem::take(&mut self.under_way));
+        while let Some(sample) = stacks.next_waiting() {
+            stacks.give_up(sample.sum.count);
+        }
+    }
+
+    /// The heaviest stacks with names, as far as those are found in time.
+    pub(super) fn name(&self, stacks: &Stacks) -> Vec<StackTotals> {
+        let heaviest: Vec<(StackKey, StackSum)> = stacks
+            .heaviest(NAMED_STACKS)
+            .into_iter()
+            .map(|(key, sum)| (key.clone(), sum))
+            .collect();
+        let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
+        let (answers, answered) = sync_channel(2 * NAMED_STACKS);
+        if self.requests.try_send(Request::Name(heaviest, answers)).is_err() {
+            log::warn!("stacks have no names: their thread has ended, or is still busy");
+            return named;
+        }
+        let deadline = Instant::now() + NAMING_TIME;
+        loop {
+            match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok((index, totals)) => named[index] = totals,
+                Err(RecvTimeoutError::Disconnected) => return named,
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = NAMING_TIME.as_secs();
+                    log::warn!("some stacks have no names: not found within {seconds} s");
+                    return named;
+                }
+            }
+        }
+    }
+}
+
+/// What goes wrong with a binary made to hurt is caught, and costs its names. It is nothing that people
+/// should have to read.
+fn keep_panics_quiet() {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| match thread::current().name() {
+        Some(NAME) => log::debug!("{panic}"),
+        _ => others(panic),
+    }));
+}
+
+/// The thread. It ends when nobody wants anything any more.
+fn serve(
+    naming: &mut Naming,
+    inbox: &Receiver<Request>,
+    outbox: &SyncSender<(StackKey, StackSum)>,
+) {
+    while let Ok(request) = inbox.recv() {
+        match request {
+            Request::Ready(done) => {
+                let _ = done.send(());
+            }
+            Request::Know(program, done) => {
+                naming.refresh(program);
+                if let Some(done) = done {
+                    let _ = done.send(());
+                }
+            }
+            Request::Unwind(sample) => {
+                if outbox.send((naming.unwind(&sample), sample.sum)).is_err() {
+                    return;
+                }
+            }
+            Request::Name(stacks, answers) => {
+                // Places first: they are there at once, and names may not be.
+                for named in [false, true] {
+                    for (index, (key, sum)) in stacks.iter().enumerate() {
+                        let totals = naming.totals(key, *sum, named);
+                        if answers.send((index, totals)).is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
