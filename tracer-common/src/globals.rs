@@ -117,8 +117,8 @@ pub struct Control {
     pub syscalls: u32,
     /// Faults that a sample of the perf event stands for at present.
     pub fault_weight: u32,
-    /// 1 while the tracer reads the mappings of a target, which takes the target's `mmap_lock`.
-    pub reading: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

@@ -35,6 +35,11 @@ const INSERTIONS: u32 = 4;
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
+/// One entry: readers of targets' mappings that are at work in the tracer. They take the targets'
+/// `mmap_lock`.
+#[map]
+pub static READERS: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Threads seen, by thread id. Allocated beforehand: programs on perf events use it, and kernels
 /// before 6.1 let those use no other hash map.
 #[map]

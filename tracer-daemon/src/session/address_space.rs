@@ -1,7 +1,8 @@
-//! The address space of the target: counted when the window begins, read when it has ended, and at
-//! no other time, for each reading takes the target's `mmap_lock`.
+//! The address space of the target: counted when the window begins, read when it has ended, and a
+//! few times in between, for a process that ends cannot be read any more. Each reading takes the
+//! target's `mmap_lock`, so that each pause is ten times as long as the one before.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracer_common::ProcessId;
 
@@ -11,16 +12,23 @@ use crate::{
         AreaReading, Image, ProcRoot,
         address_space::{AddressSpace, Growth, census},
     },
+    source::Readers,
 };
 
 /// Sizes of the window's mappings for which the holes are searched.
 const REQUESTS: usize = 8;
 
+/// The first reading within the window comes after so long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const NEXT_PAUSE: u32 = 10;
+
 /// What was read so far.
-#[derive(Default)]
 pub(super) struct AddressSpaceWatch {
+    readers: Readers,
     first: Option<First>,
     last: Option<(AreaReading, Instant)>,
+    pause: Duration,
+    again: Instant,
 }
 
 /// The beginning.
@@ -31,26 +39,43 @@ struct First {
 }
 
 impl AddressSpaceWatch {
+    /// Nothing read yet.
+    pub(super) fn new(readers: Readers) -> Self {
+        let again = Instant::now() + FIRST_PAUSE;
+        Self { readers, first: None, last: None, pause: FIRST_PAUSE, again }
+    }
+
     /// Counts the areas. To be called before the window begins, and after an exec that belongs to
     /// its beginning.
     pub(super) fn begin(&mut self, root: &ProcRoot, pid: u32) {
-        self.first = count(root, pid);
+        self.first = self.readers.during(|| count(root, pid));
+        self.again = Instant::now() + self.pause;
     }
 
-    /// Reads the areas. To be called when nothing is measured any more.
+    /// Reads the areas if it is time.
+    pub(super) fn tick(&mut self, root: &ProcRoot, process: ProcessId, now: Instant) {
+        if now >= self.again {
+            self.end(root, process);
+            self.pause *= NEXT_PAUSE;
+            self.again = now + self.pause;
+        }
+    }
+
+    /// Reads the areas.
     pub(super) fn end(&mut self, root: &ProcRoot, process: ProcessId) {
         let at = Instant::now();
-        match root.areas(process.pid) {
+        match self.readers.during(|| root.areas(process.pid)) {
             // The pid may have another owner by now.
             Ok(reading) if reading.image.start_ticks == process.start_ticks => {
                 self.last = Some((reading, at));
             }
             Ok(_) => {}
-            Err(error) => log::debug!("no census at the end: {error}"),
+            Err(error) => log::debug!("no census: {error}"),
         }
     }
 
-    /// The figures at the end, with the requests of the window; `None`: the process had ended.
+    /// The figures of the last reading, with the requests of the window; `None`: the process ended
+    /// before the first.
     pub(super) fn figures(&self, mappings: Option<&Mappings>) -> Option<AddressSpace> {
         let (reading, at) = self.last.as_ref()?;
         let sizes = mappings.map_or(&[][..], |mappings| &mappings.sizes);
@@ -83,7 +108,7 @@ mod tests {
     fn this_process_has_both_ends_and_the_requests_of_the_window() {
         let (root, pid) = (ProcRoot::default(), std::process::id());
         let start_ticks = root.stat(pid).unwrap().start_ticks;
-        let mut watch = AddressSpaceWatch::default();
+        let mut watch = AddressSpaceWatch::new(Readers::default());
         assert_eq!(watch.figures(None), None);
         watch.begin(&root, pid);
         watch.end(&root, ProcessId::new(pid, start_ticks + 1));

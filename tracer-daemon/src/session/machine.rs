@@ -56,7 +56,7 @@ impl Machine {
         let settings = options.settings(Settings::whole_machine(layout));
         // The programs refer to the ring by its descriptor until they are loaded, although they
         // write nothing for a whole machine.
-        let Opened { ebpf, mut maps, ring: _ring } = open::load(&settings)?;
+        let Opened { ebpf, mut maps, ring: _ring, readers: _readers } = open::load(&settings)?;
         let root = ProcRoot::default();
         let own = root
             .stat(std::process::id())

@@ -77,7 +77,7 @@ impl Session {
     /// When a privilege is missing, or nothing at all can be attached.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let settings = options.settings(Settings::targets(open::layout()?));
-        let Opened { mut ebpf, maps, ring } = open::load(&settings)?;
+        let Opened { mut ebpf, maps, ring, readers } = open::load(&settings)?;
         let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let attached = attach(ebpf, &settings, |_| true);
         attached.check()?;
@@ -90,9 +90,9 @@ impl Session {
             ring,
             logger,
             state: State::new(kernel_names),
-            unwinder: Unwinder::start(root.clone())
+            unwinder: Unwinder::start(root.clone(), readers.clone())
                 .map_err(|error| Error::Lost(format!("no thread for stacks: {error}")))?,
-            space: AddressSpaceWatch::default(),
+            space: AddressSpaceWatch::new(readers),
             cost: CostMeter::new(Instant::now()),
             faults: FaultSampler::new(),
             control,
@@ -152,6 +152,7 @@ impl Session {
         }
         if let Some(traced) = &mut self.traced {
             traced.look(&self.root, now);
+            self.space.tick(&self.root, traced.process, now);
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();

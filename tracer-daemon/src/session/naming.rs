@@ -13,6 +13,7 @@ use crate::{
         stacks::{Program, Sample, StackKey, StackSum},
     },
     census::ProcRoot,
+    source::Readers,
     symbolize::{Innermost, Location, Modules, Symbolizer},
     unwind::{Image, Library, StackCopy, by_frame_pointers},
 };
@@ -31,6 +32,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// Where addresses lie, by process and program.
 pub(super) struct Naming {
     root: ProcRoot,
+    readers: Readers,
     library: Library,
     images: HashMap<Program, Known>,
     locations: HashMap<(Program, u64), Location>,
@@ -45,9 +47,10 @@ struct Known {
 
 impl Naming {
     /// Nothing known yet.
-    pub(super) fn new(root: ProcRoot) -> Self {
+    pub(super) fn new(root: ProcRoot, readers: Readers) -> Self {
         Self {
             root,
+            readers,
             library: Library::new(),
             images: HashMap::new(),
             locations: HashMap::new(),
@@ -74,7 +77,8 @@ impl Naming {
             .root
             .stat(process.pid)
             .is_ok_and(|stat| process.start_ticks == 0 || stat.start_ticks == process.start_ticks);
-        let read = if same { Modules::read(&self.root, process.pid).ok() } else { None };
+        let read = || Modules::read(&self.root, process.pid).ok();
+        let read = if same { self.readers.during(read) } else { None };
         let took = begin.elapsed();
         let again = Instant::now() + (took * SHARE_OF_READING).max(SHORTEST_PAUSE);
         // One that is ending has no mappings any more; those that it had still tell more.

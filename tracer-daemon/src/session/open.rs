@@ -13,7 +13,7 @@ use crate::{
         catalog::Backend,
         settings::Settings,
     },
-    source::{KernelMaps, Ring},
+    source::{KernelMaps, Readers, Ring},
 };
 
 /// Kernel programs that are loaded and not attached, with their maps taken out.
@@ -21,6 +21,7 @@ pub(super) struct Opened {
     pub(super) ebpf: Ebpf,
     pub(super) maps: KernelMaps,
     pub(super) ring: Ring,
+    pub(super) readers: Readers,
 }
 
 /// Where this kernel keeps things, once the privileges are known to suffice.
@@ -40,7 +41,8 @@ pub(super) fn load(settings: &Settings) -> Result<Opened, Error> {
     let refused = |error| Error::Usage(format!("the kernel programs are not whole: {error}"));
     let maps = KernelMaps::take(&mut ebpf).map_err(refused)?;
     let ring = Ring::take(&mut ebpf).map_err(refused)?;
-    Ok(Opened { ebpf, maps, ring })
+    let readers = Readers::take(&mut ebpf).map_err(refused)?;
+    Ok(Opened { ebpf, maps, ring, readers })
 }
 
 /// What the attached programs are to do at first.

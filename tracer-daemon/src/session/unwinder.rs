@@ -18,6 +18,7 @@ use crate::{
         stacks::{Program, Sample, StackKey, StackSum, Stacks},
     },
     census::ProcRoot,
+    source::Readers,
 };
 
 /// Requests that wait for the thread.
@@ -54,14 +55,14 @@ pub(super) struct Unwinder {
 
 impl Unwinder {
     /// Starts the thread.
-    pub(super) fn start(root: ProcRoot) -> std::io::Result<Self> {
+    pub(super) fn start(root: ProcRoot, readers: Readers) -> std::io::Result<Self> {
         static QUIET: Once = Once::new();
         QUIET.call_once(keep_panics_quiet);
         let (requests, inbox) = sync_channel(QUEUE);
         let (outbox, results) = sync_channel(RESULTS);
         thread::Builder::new()
             .name(NAME.to_owned())
-            .spawn(move || serve(&mut Naming::new(root), &inbox, &outbox))?;
+            .spawn(move || serve(&mut Naming::new(root, readers), &inbox, &outbox))?;
         let unwinder = Self { requests, results, under_way: 0 };
         // It is ready when the first program is, and does not have to be started then.
         unwinder.ask(Request::Ready);

@@ -1,6 +1,7 @@
 //! What comes out of the kernel: counters as they stand, and records. With `probes::attach` the
 //! only code that knows aya.
 
+mod readers;
 pub mod replay;
 
 use std::{
@@ -24,6 +25,8 @@ use tracer_common::{
 };
 
 use crate::aggregate::counters::{Counters, Sum};
+
+pub use readers::Readers;
 
 /// The kernel's counters and the table of targets.
 pub struct KernelMaps {

@@ -157,7 +157,7 @@ fn no_btf() -> Result<(), Failed> {
     );
     let output =
         Command::new("unshare").args(["-m", "sh", "-c", &script]).stdin(Stdio::null()).output()?;
-    fails(&output, 0, &["BTF"])?;
+    fails(&output, 0, &["BTF (type information)"])?;
     let recording = recording_behind_words(&output)?;
     // Without BTF the user registers are not found, but frame pointers may be followed.
     let stacks = &recording.snapshot.stacks;

@@ -8,9 +8,9 @@ use tracer_common::{DURATION_BUCKETS, LockKey, LockWaits, Loss, duration_bucket}
 
 use crate::{
     emit::{add, below_buckets, lose, now},
-    filter::{control, current_ids, thread},
+    filter::{current_ids, thread},
     kernel::current_mmap_lock,
-    maps::{LOCK_WAITS, THREADS, entry},
+    maps::{LOCK_WAITS, READERS, THREADS, entry},
 };
 
 /// Of the flags of `contention_begin`: the lock is wanted alone (`LCB_F_WRITE`,
@@ -66,8 +66,14 @@ fn begin(lock: u64, write: bool) {
         return;
     }
     thread.wait_write = u32::from(write);
-    thread.wait_traced = control().map_or(0, |control| control.reading);
+    thread.wait_traced = tracer_reads();
     thread.wait_start_ns = now();
+}
+
+/// 1 while the tracer reads the mappings of a target.
+#[inline(always)]
+fn tracer_reads() -> u32 {
+    READERS.get(0).map_or(0, |readers| u32::from(*readers != 0))
 }
 
 #[inline(always)]
@@ -86,7 +92,7 @@ fn end(lock: u64) {
     }
     let wait_ns = now().saturating_sub(thread.wait_start_ns);
     thread.wait_start_ns = 0;
-    let traced = thread.wait_traced | control().map_or(0, |control| control.reading);
+    let traced = thread.wait_traced | tracer_reads();
     let key = LockKey {
         process: thread.process,
         call: thread.call,
