@@ -2,6 +2,8 @@ use super::page::{Page, Paint, Tone};
 use crate::census::address_space::{Cell, Kind, Picture};
 use crate::humanize::{bytes, count};
 
+const PAGE: u64 = 4096;
+
 /// Draws an address space, a row for each stretch of addresses.
 pub(super) fn write(page: &mut Page, picture: &Picture) {
     if picture.rows.is_empty() {
@@ -17,7 +19,8 @@ pub(super) fn write(page: &mut Page, picture: &Picture) {
         above = Some(row.end);
         let areas = count(row.areas);
         let size = bytes(row.end - row.start);
-        let label = format!("  {:012x} {size:>9} {areas:>6} ", row.start);
+        // A stretch in equal parts does not begin at pages.
+        let label = format!("  {:012x} {size:>9} {areas:>6} ", row.start / PAGE * PAGE);
         page.cells(&label, row.cells.iter().map(|cell| (paint(cell.kind), shade(cell))));
     }
 }
