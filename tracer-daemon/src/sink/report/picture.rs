@@ -10,6 +10,7 @@ pub(super) fn write(page: &mut Page, picture: &Picture) {
         return;
     }
     page.heading("picture (each row from low to high; █ mapped, ▓▒░ in part, · free)");
+    legend(page);
     let mut above = None;
     for row in &picture.rows {
         if let Some(end) = above.filter(|end| *end != row.start) {
@@ -25,7 +26,18 @@ pub(super) fn write(page: &mut Page, picture: &Picture) {
     }
 }
 
-/// The colours of the kinds. Kinds have no letter in the picture: the table names them.
+/// What the colours mean, where there are any.
+fn legend(page: &mut Page) {
+    if page.has_colours() {
+        let words = Kind::ALL.into_iter().flat_map(|kind| {
+            let word = kind.name().chars().chain(std::iter::once(' '));
+            word.map(move |letter| (paint(Some(kind)), letter))
+        });
+        page.cells("  ", words);
+    }
+}
+
+/// The colours of the kinds.
 fn paint(kind: Option<Kind>) -> Paint {
     Paint(match kind {
         None => "2",
