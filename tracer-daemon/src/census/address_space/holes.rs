@@ -31,7 +31,8 @@ impl Hole {
 /// `VM_UNMAPPED_AREA_TOPDOWN`). `mmap_base` is nowhere to be read. It lies below the main
 /// thread's stack, at the distance that the stack's limit asks for, and what is mapped first lies
 /// right below it: the dynamic linker, or the vDSO of a static program. So the highest end of an
-/// area below `[stack]` is taken for it; without a `[stack]`, that of any area of the process. The
+/// area below `[stack]` is taken for it; without a `[stack]`, that of any area of the process. (It is too
+/// high where a program chose an address above `mmap_base` by itself.) The
 /// gap between there and the stack is not searched and is no hole; the one below the first area
 /// and the large one between heap and mappings are holes. Programs that search from below (the
 /// legacy layout, with an unlimited stack) have the same holes, but pass others.
