@@ -31,6 +31,7 @@ pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("vma_explosion_is_announced", root().or(high), announced),
         trial("the_field_report_is_no_false_alarm", root(), field_report),
         trial("a_cured_address_space_has_no_finding", root(), cured),
+        trial("an_ended_process_has_no_census", root(), ended),
         trial("a_healthy_python3_has_no_finding", python, healthy),
     ]
 }
@@ -108,4 +109,15 @@ fn healthy() -> Result<(), Failed> {
     target.hear("done");
     let recording = tracer.interrupt()?;
     ensure(recording.findings.is_empty(), format!("found: {:?}", recording.findings))
+}
+
+/// What ended before the window did has no address space left to read.
+fn ended() -> Result<(), Failed> {
+    let (target, _, _) = workload_with(&["--areas", "6000"])?;
+    let tracer = Tracer::attach(target.pid(), &[]);
+    drop(target);
+    let recording = tracer.finish()?;
+    ensure(recording.snapshot.address_space.is_none(), "a census of nothing")?;
+    let found = recording.findings.iter().find(|finding| finding.id == "vma-explosion");
+    ensure(found.is_none(), format!("found: {found:?}"))
 }
