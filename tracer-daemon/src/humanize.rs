@@ -49,12 +49,13 @@ pub fn seconds(seconds: f64) -> String {
 #[must_use]
 pub fn rough_time(seconds_left: f64) -> String {
     const DAY: f64 = 86_400.0;
-    match seconds_left {
-        left if left >= 2.0 * DAY && left.is_finite() => format!("{:.0} days", left / DAY),
-        left if left >= 7200.0 && left < DAY * 2.0 => format!("{:.0} hours", left / 3600.0),
-        left if left >= 120.0 && left < 7200.0 => format!("{:.0} minutes", left / 60.0),
-        left => seconds(left),
-    }
+    let (unit, name) = match seconds_left {
+        left if !left.is_finite() || left < 120.0 => return seconds(left),
+        left if left < 7200.0 => (60.0, "minutes"),
+        left if left < 2.0 * DAY => (3600.0, "hours"),
+        _ => (DAY, "days"),
+    };
+    format!("{:.0} {name}", seconds_left / unit)
 }
 
 /// A count with its thousands set apart: `12,345`.

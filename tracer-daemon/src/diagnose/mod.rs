@@ -32,14 +32,16 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-lock-contention", mmap_lock_contention),
 ];
 
-/// All that is wrong with the target, worst first.
+/// All that is wrong with the target, worst first. Of two that are equally severe, a failure that is
+/// coming outranks time that is lost.
 #[must_use]
 pub fn all(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings: Vec<_> =
         PATHOLOGIES.iter().filter_map(|(_, diagnosis)| diagnosis(snapshot)).collect();
     findings.sort_by(|a, b| {
+        let by_failure = vma_explosion::is_it(b).cmp(&vma_explosion::is_it(a));
         let by_cost = b.cost.cpu_seconds_per_second.total_cmp(&a.cost.cpu_seconds_per_second);
-        b.severity.cmp(&a.severity).then(by_cost)
+        b.severity.cmp(&a.severity).then(by_failure).then(by_cost)
     });
     findings
 }

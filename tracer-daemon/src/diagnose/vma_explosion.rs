@@ -62,8 +62,13 @@ pub fn vma_explosion(snapshot: &Snapshot) -> Option<Finding> {
         cost: cost(snapshot),
         remedy: if gain { remedy::remedies(&situation, severity) } else { Vec::new() },
         predicted_saving: None,
-        confidence: confidence(&situation, snapshot),
+        confidence: confidence(&situation, snapshot, severity),
     })
+}
+
+/// Whether a finding is of this pathology: the only one at whose end calls fail.
+pub(super) fn is_it(finding: &Finding) -> bool {
+    finding.id == ID
 }
 
 /// What the finding is about.
@@ -77,12 +82,15 @@ struct Situation<'a> {
 }
 
 fn severity(space: &AddressSpace, seconds_left: Option<f64>) -> Severity {
+    let soon = |until: f64| seconds_left.is_some_and(|left| left <= until);
+    let by_time = SECONDS_LEFT.iter().find(|(until, _)| soon(*until));
+    by_time.map_or(Severity::NoGain, |row| row.1).max(severity_of_share(space))
+}
+
+fn severity_of_share(space: &AddressSpace) -> Severity {
     let share = space.share_of_limit().unwrap_or(0.0);
-    let by_share = SHARES.iter().find(|(from, _)| share >= *from);
-    let by_time =
-        SECONDS_LEFT.iter().find(|(until, _)| seconds_left.is_some_and(|left| left <= *until));
-    let of = |row: Option<&(f64, Severity)>| row.map_or(Severity::NoGain, |row| row.1);
-    of(by_share).max(of(by_time))
+    let row = SHARES.iter().find(|(from, _)| share >= *from);
+    row.map_or(Severity::NoGain, |row| row.1)
 }
 
 /// A size that many areas have.
@@ -107,9 +115,9 @@ fn cost(snapshot: &Snapshot) -> Cost {
 }
 
 /// Each doubt takes its part away. The number itself is exact.
-fn confidence(situation: &Situation<'_>, snapshot: &Snapshot) -> f64 {
+fn confidence(situation: &Situation<'_>, snapshot: &Snapshot, severity: Severity) -> f64 {
     let watched = situation.space.growth.map(|growth| growth.seconds);
-    let by_growth = situation.seconds_left.is_some();
+    let by_growth = severity > severity_of_share(situation.space);
     let doubts = [
         (situation.space.torn + situation.space.unreadable > 0, 0.9),
         (by_growth && watched.is_some_and(|seconds| seconds < LONG_ENOUGH_SECONDS), 0.7),

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Machine, alloctrace, ensure, same, workload},
+    support::{ALLOCTRACE, Machine, Target, alloctrace, ensure, same, workload},
     trial,
 };
 
@@ -29,6 +29,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_counts_exactly", root(), exact),
         trial("daemon_agrees_with_strace", machine.lacks(&["strace"]), as_strace),
         trial("daemon_never_counts_down", root(), monotone),
+        trial("daemon_counts_areas", root(), areas),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
     ]
@@ -217,4 +218,35 @@ fn ends() -> Result<(), Failed> {
         same("status", daemon.end(signal)?, Some(0))?;
     }
     Ok(())
+}
+
+/// The largest process of a group, counted once and then not again for a while.
+fn areas() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let program = directory.path().join("areas-of-one");
+    fs::copy(workload("address_space"), &program)?;
+    let mut target = Target::start(Command::new(&program).args(["--wait", "--areas", "9053"]));
+    target.hear("pid");
+    target.nudge();
+    target.hear("planted");
+    let pid = target.pid();
+    let truth = fs::read_to_string(format!("/proc/{pid}/maps"))?.lines().count() as f64;
+    let daemon = Daemon::start()?;
+    let began = Instant::now();
+    let series = "alloctrace_areas{group=\"areas-of-one\"}";
+    let samples = loop {
+        let samples = daemon.scrape()?;
+        if samples.contains_key(series) {
+            break samples;
+        }
+        ensure(began.elapsed() < PATIENCE, "its areas are not counted")?;
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    same("areas", samples[series], truth)?;
+    same("all", samples["alloctrace_areas_of_all_processes{group=\"areas-of-one\"}"], truth)?;
+    let limit: f64 = fs::read_to_string("/proc/sys/vm/max_map_count")?.trim().parse()?;
+    same("limit", samples["alloctrace_areas_limit"], limit)?;
+    ensure(samples["alloctrace_area_counts_total"] >= 1.0, "no counts")?;
+    ensure(samples["alloctrace_area_count_seconds_total"] > 0.0, "no time in counts")?;
+    same("how it ends", daemon.end(Signal::TERM)?, Some(0))
 }

@@ -31,9 +31,11 @@ impl Hole {
 /// `VM_UNMAPPED_AREA_TOPDOWN`). `mmap_base` is nowhere to be read. It lies below the main
 /// thread's stack, at the distance that the stack's limit asks for, and what is mapped first lies
 /// right below it: the dynamic linker, or the vDSO of a static program. So the highest end of an
-/// area below `[stack]` is taken for it; without a `[stack]`, that of any area of the process. The
+/// area below `[stack]` is taken for it; without a `[stack]`, that of any area of the process. (It is too
+/// high where a program chose an address above `mmap_base` by itself.) The
 /// gap between there and the stack is not searched and is no hole; the one below the first area
-/// and the large one between heap and mappings are holes.
+/// and the large one between heap and mappings are holes. Programs that search from below (the
+/// legacy layout, with an unlimited stack) have the same holes, but pass others.
 #[must_use]
 pub fn holes(areas: &[Area], lowest: u64) -> Vec<Hole> {
     let mut floor = lowest.max(PAGE);
@@ -57,7 +59,8 @@ fn searched(areas: &[Area]) -> &[Area] {
 }
 
 /// For each request the number of holes, from the top down, that are too small before the first
-/// that fits; all of them if none does.
+/// that fits; all of them if none does. For huge pages the kernel may look for more room than was
+/// asked for (mm/huge_memory.c, `thp_get_unmapped_area`); that is left out.
 pub(super) fn first_fits(holes: &[Hole], requests: &[u64]) -> Vec<RequestFigures> {
     // Only a hole that is larger than all above it can be the first that fits.
     let mut records: Vec<(u64, u64)> = Vec::new();

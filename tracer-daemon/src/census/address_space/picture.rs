@@ -89,10 +89,11 @@ fn draw(areas: &[Area], kinds: &[Kind], all_areas: usize) -> Vec<Row> {
     let mut begins = vec![0_u64; rows];
     for (area, kind) in areas.iter().zip(kinds) {
         begins[canvas.cell_of(area.start) / CELLS] += 1;
-        for index in canvas.cell_of(area.start)..=canvas.cell_of(area.end - 1) {
+        let (first, last) = (canvas.cell_of(area.start), canvas.cell_of(area.end - 1));
+        for (index, sums) in mapped.iter_mut().enumerate().take(last + 1).skip(first) {
             let (from, to) = (canvas.edge(index), canvas.edge(index + 1));
             let inside = area.end.min(to).saturating_sub(area.start.max(from));
-            mapped[index][*kind as usize] += inside;
+            sums[*kind as usize] += inside;
         }
     }
     let cells: Vec<_> =

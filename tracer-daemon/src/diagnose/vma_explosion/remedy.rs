@@ -86,7 +86,7 @@ fn of_blocks(situation: &Situation<'_>) -> String {
 fn threshold(space: &AddressSpace) -> u64 {
     let frequent = space.sizes.iter().filter(|row| row.areas as f64 >= 0.01 * space.areas as f64);
     let largest = frequent.map(|row| row.bytes).filter(|bytes| *bytes < HIGHEST_THRESHOLD).max();
-    let wanted = largest.map_or(HIGHEST_THRESHOLD, |bytes| bytes.next_power_of_two());
+    let wanted = largest.map_or(HIGHEST_THRESHOLD, u64::next_power_of_two);
     wanted.min(HIGHEST_THRESHOLD)
 }
 

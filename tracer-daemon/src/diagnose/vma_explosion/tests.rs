@@ -164,7 +164,24 @@ fn the_remedy_follows_kind_and_caller() {
 }
 
 #[test]
+fn a_coming_failure_outranks_lost_time() {
+    let mut snapshot = snapshot(space(64_000, 63_000, 10.0));
+    let searching =
+        crate::census::address_space::RequestFigures { bytes: 1, holes_too_small: 9999 };
+    if let Some(space) = &mut snapshot.address_space {
+        space.requests = vec![searching];
+    }
+    snapshot.tracer.kernel = "3.2".to_owned();
+    snapshot.cpu = Cpu { user_seconds: Some(0.5), system_seconds: Some(0.5), ..Cpu::default() };
+    let found = crate::diagnose::all(&snapshot);
+    let order: Vec<_> = found.iter().map(|one| (one.id.as_str(), one.severity)).collect();
+    assert_eq!(order, [("vma-explosion", Severity::High), ("hole-search", Severity::High)]);
+}
+
+#[test]
 fn doubts_lower_the_confidence() {
+    let full = found(64_000, 63_000, 1.0).expect("found");
+    assert!((full.confidence - 0.95).abs() < 1e-9, "it is near the limit, growth or not");
     let short = found(10_000, 9_000, 1.0).expect("found");
     assert!((short.confidence - 0.95 * 0.7).abs() < 1e-9);
     let mut unknown = snapshot(space(64_000, 64_000, 10.0));

@@ -70,6 +70,10 @@ impl Page {
         self.put(tone, &line);
     }
 
+    pub(super) const fn has_colours(&self) -> bool {
+        self.style.colour
+    }
+
     /// A row of coloured cells behind a label. Neither is wider than it looks.
     pub(super) fn cells(&mut self, label: &str, cells: impl Iterator<Item = (Paint, char)>) {
         let room = self.width.saturating_sub(columns(label));

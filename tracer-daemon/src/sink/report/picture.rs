@@ -2,12 +2,15 @@ use super::page::{Page, Paint, Tone};
 use crate::census::address_space::{Cell, Kind, Picture};
 use crate::humanize::{bytes, count};
 
+const PAGE: u64 = 4096;
+
 /// Draws an address space, a row for each stretch of addresses.
 pub(super) fn write(page: &mut Page, picture: &Picture) {
     if picture.rows.is_empty() {
         return;
     }
     page.heading("picture (each row from low to high; █ mapped, ▓▒░ in part, · free)");
+    legend(page);
     let mut above = None;
     for row in &picture.rows {
         if let Some(end) = above.filter(|end| *end != row.start) {
@@ -17,12 +20,24 @@ pub(super) fn write(page: &mut Page, picture: &Picture) {
         above = Some(row.end);
         let areas = count(row.areas);
         let size = bytes(row.end - row.start);
-        let label = format!("  {:012x} {size:>9} {areas:>6} ", row.start);
+        // A stretch in equal parts does not begin at pages.
+        let label = format!("  {:012x} {size:>9} {areas:>6} ", row.start / PAGE * PAGE);
         page.cells(&label, row.cells.iter().map(|cell| (paint(cell.kind), shade(cell))));
     }
 }
 
-/// The colours of the kinds. Kinds have no letter in the picture: the table names them.
+/// What the colours mean, where there are any.
+fn legend(page: &mut Page) {
+    if page.has_colours() {
+        let words = Kind::ALL.into_iter().flat_map(|kind| {
+            let word = kind.name().chars().chain(std::iter::once(' '));
+            word.map(move |letter| (paint(Some(kind)), letter))
+        });
+        page.cells("  ", words);
+    }
+}
+
+/// The colours of the kinds.
 fn paint(kind: Option<Kind>) -> Paint {
     Paint(match kind {
         None => "2",

@@ -2,6 +2,7 @@ use super::fixtures::{churning, healthy, lossy};
 use super::page::{bar, columns};
 use super::*;
 use crate::aggregate::Snapshot;
+use crate::census::address_space::AddressSpace;
 
 fn plain(recording: &Recording) -> String {
     text(recording, Style::default())
@@ -151,4 +152,27 @@ fn the_headline_warns_before_the_limit() {
     let expected = "5 at the beginning, 400 more each second: at the limit in 3 minutes if that";
     has(&plain(&growing), &[expected]);
     has(&vmas(&space, of, Style::default()), &["at the limit mmap fails with ENOMEM"]);
+}
+
+#[test]
+fn a_hostile_census_is_rendered() {
+    let most = u64::MAX;
+    let text = format!(
+        r#"{{"areas": {most}, "limit": 0, "kinds": [{{"kind": "file", "areas": {most}, "bytes": {most}}}],
+        "sizes": [{{"bytes": {most}, "areas": {most}}}, {{"bytes": 0, "areas": 0}}],
+        "unmerged": {{"gap": {most}, "file": {most}}},
+        "holes": {{"count": 0, "bytes": {most}, "largest": {most}, "sizes":
+        [{{"bytes": {most}, "holes": {most}}}, {{"bytes": 1, "holes": {most}}}]}},
+        "requests": [{{"bytes": {most}, "holes_too_small": 7}}], "read_seconds": -1e308}}"#
+    );
+    let space: AddressSpace = serde_json::from_str(&text).expect("it is a census");
+    let snapshot = Snapshot { address_space: Some(space.clone()), ..Snapshot::default() };
+    let findings = crate::diagnose::all(&snapshot);
+    let rendered = [
+        plain(&Recording::new(snapshot, findings)),
+        vmas(&space, Inspected { pid: 0, comm: "" }, Style::default()),
+    ];
+    for line in rendered.iter().flat_map(|text| text.lines()) {
+        assert!(columns(line) <= 80 && !line.contains("NaN"), "{line}");
+    }
 }
