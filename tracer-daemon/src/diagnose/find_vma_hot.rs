@@ -11,8 +11,9 @@ use crate::humanize::{count, number, percent, shortened};
 
 const ID: &str = "find-vma-hot";
 
-/// Below this share of the target's CPU time they are what any program has that takes memory.
-const NOTABLE: f64 = 0.05;
+/// Below this share of the target's CPU time they are what a program has that does nothing but fault,
+/// or chance: in a few seconds there are a few hundred samples.
+const NOTABLE: f64 = 0.10;
 
 /// Samples of the clock in a second of CPU time.
 const SAMPLES_PER_SECOND: f64 = 99.0;
@@ -255,11 +256,11 @@ mod tests {
 
     #[test]
     fn an_idle_program_gains_nothing_and_little_is_nothing() {
-        let mut idle = snapshot(0.06);
+        let mut idle = snapshot(0.12);
         idle.cpu = Cpu { user_seconds: Some(0.1), system_seconds: Some(0.3), ..Cpu::default() };
         let finding = find_vma_hot(&idle).expect("worth a word");
         assert_eq!((finding.severity, finding.predicted_saving), (Severity::NoGain, None));
-        assert_eq!(find_vma_hot(&snapshot(0.045)), None);
+        assert_eq!(find_vma_hot(&snapshot(0.09)), None);
         assert_eq!(find_vma_hot(&Snapshot::default()), None);
         assert_eq!(find_vma_hot(&snapshot(f64::NAN)), None);
     }

@@ -8,6 +8,7 @@ mod churn;
 mod counts;
 mod daemon;
 mod errors;
+mod hot;
 mod lookups;
 mod real;
 mod stacks;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let machine = support::Machine::look();
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
+    trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(real::trials(&machine));
