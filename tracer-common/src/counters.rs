@@ -125,11 +125,13 @@ pub enum Loss {
     ProcessTable = 6,
     /// Of a call's entry and its return only one was seen.
     MissedReturn = 7,
+    /// A stack was left out, for the ring buffer was filling: records come first.
+    StackRecords = 8,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -138,6 +140,7 @@ impl Loss {
         Self::CounterTable,
         Self::ProcessTable,
         Self::MissedReturn,
+        Self::StackRecords,
     ];
 
     /// The name in recordings and metrics.
@@ -152,6 +155,7 @@ impl Loss {
             Self::CounterTable => "counter_table",
             Self::ProcessTable => "process_table",
             Self::MissedReturn => "missed_return",
+            Self::StackRecords => "stack_records",
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::bpf_ktime_get_ns,
     maps::ring_buf::RingBufEntry,
 };
-use tracer_common::{Header, Loss, ProcessId, RecordKind, WithStack};
+use tracer_common::{Header, Loss, MemoryCall, ProcessId, RecordKind, WithStack};
 
 use crate::{
     maps::{EVENTS, LOST},
@@ -78,6 +78,15 @@ pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Los
         copy_user_stack(ctx, &raw mut (*place).stack);
     }
     entry.submit(u64::from(wake as u32));
+}
+
+/// Whether a stack may be written now. It takes the room of a hundred records without, of which none
+/// should be lost for it: half of the ring buffer is left to them.
+#[inline(always)]
+pub fn has_room_for_stack() -> bool {
+    const STACK: u64 = size_of::<WithStack<MemoryCall>>() as u64;
+    let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 2;
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) + STACK <= room
 }
 
 /// Whether the reader is to look at once. A wake-up costs the target more than the record does, and

@@ -85,6 +85,10 @@ fn explained(cause: &str) -> String {
             "of these calls only the entry or the return was seen; failures, bytes and times are lower \
              bounds"
         }
+        Some(Loss::StackRecords) => {
+            "stacks were left out, the ring buffer was filling; the stacks rest on fewer samples, \
+             the counts are exact"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
              on fewer samples, the counts are exact"
