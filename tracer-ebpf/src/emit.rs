@@ -81,11 +81,11 @@ pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Los
 }
 
 /// Whether a stack may be written now. It takes the room of a hundred records without, of which none
-/// should be lost for it: half of the ring buffer is left to them.
+/// should be lost for it: a quarter of the ring buffer is left to them.
 #[inline(always)]
 pub fn has_room_for_stack() -> bool {
     const STACK: u64 = size_of::<WithStack<MemoryCall>>() as u64;
-    let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 2;
+    let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4 * 3;
     EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) + STACK <= room
 }
 
