@@ -127,11 +127,13 @@ pub enum Loss {
     MissedReturn = 7,
     /// A look-up sample found the ring buffer full.
     LookupRecords = 8,
+    /// A stack was left out, for the ring buffer was filling: records come first.
+    StackRecords = 9,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -141,6 +143,7 @@ impl Loss {
         Self::ProcessTable,
         Self::MissedReturn,
         Self::LookupRecords,
+        Self::StackRecords,
     ];
 
     /// The name in recordings and metrics.
@@ -156,6 +159,7 @@ impl Loss {
             Self::ProcessTable => "process_table",
             Self::MissedReturn => "missed_return",
             Self::LookupRecords => "lookup_records",
+            Self::StackRecords => "stack_records",
         }
     }
 }

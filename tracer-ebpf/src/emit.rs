@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
     maps::ring_buf::RingBufEntry,
 };
 use tracer_common::{
-    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, ProcessId, RecordKind, WithStack,
+    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, MemoryCall, ProcessId, RecordKind, WithStack,
 };
 
 use crate::{
@@ -91,6 +91,15 @@ pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Los
         copy_user_stack(ctx, &raw mut (*place).stack);
     }
     entry.submit(u64::from(wake as u32));
+}
+
+/// Whether a stack may be written now. It takes the room of a hundred records without, of which none
+/// should be lost for it: a quarter of the ring buffer is left to them.
+#[inline(always)]
+pub fn has_room_for_stack() -> bool {
+    const STACK: u64 = size_of::<WithStack<MemoryCall>>() as u64;
+    let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4 * 3;
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) + STACK <= room
 }
 
 /// Whether the reader is to look at once. A wake-up costs the target more than the record does, and

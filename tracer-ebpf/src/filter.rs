@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_prandom_u32
 use tracer_common::{Control, Loss, ProcessId, Target, Thread};
 
 use crate::{
-    emit::lose,
+    emit::{has_room_for_stack, lose},
     kernel::{config, current_task, start_ticks},
     maps::{CONTROL, TARGETS, THREADS},
 };
@@ -89,15 +89,20 @@ pub fn random() -> u32 {
 #[inline(always)]
 pub fn stack_share(taken: &mut u32, countdown: &mut u32, first: u32, period: u32) -> u32 {
     let period = period.max(1);
-    if *taken < first {
+    let share = if *taken < first {
         *taken += 1;
         *countdown = random() % period;
-        return 1;
-    }
-    if *countdown > 0 {
+        1
+    } else if *countdown > 0 {
         *countdown -= 1;
         return 0;
+    } else {
+        *countdown = random() % (2 * period - 1);
+        period
+    };
+    if !has_room_for_stack() {
+        lose(Loss::StackRecords);
+        return 0;
     }
-    *countdown = random() % (2 * period - 1);
-    period
+    share
 }

@@ -145,3 +145,29 @@ impl Stacks {
         self.dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(bytes: usize) -> Sample {
+        let stack = StackCopy { bytes: vec![0; bytes].into(), ..StackCopy::default() };
+        let sum = StackSum { count: 3, ..StackSum::default() };
+        Sample { program: (ProcessId::new(1, 1), 0), kind: "mmap", stack: Arc::new(stack), sum }
+    }
+
+    #[test]
+    fn what_finds_no_room_to_wait_is_counted() {
+        let mut stacks = Stacks::default();
+        for _ in 0..4 {
+            stacks.wait(sample(MOST_WAITING_BYTES / 3));
+        }
+        assert_eq!(stacks.not_queued(), 6);
+        let first = stacks.next_waiting().expect("two have room");
+        stacks.wait(sample(1));
+        stacks.wait_again(first);
+        assert_eq!(std::iter::from_fn(|| stacks.next_waiting()).count(), 3);
+        stacks.wait(sample(MOST_WAITING_BYTES / 2));
+        assert_eq!(stacks.not_queued(), 6);
+    }
+}

@@ -202,3 +202,36 @@ fn serve(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::sync::Arc;
+
+    use tracer_common::{ProcessId, UserRegisters};
+
+    use super::*;
+    use crate::unwind::StackCopy;
+
+    #[test]
+    fn a_stack_goes_there_and_comes_back_with_names() {
+        let rip = libc::malloc as *const () as u64;
+        let registers = UserRegisters { rip, rsp: 8, ..UserRegisters::default() };
+        let stack = Arc::new(StackCopy { registers, bytes: Box::default() });
+        let program = (ProcessId::new(std::process::id(), 0), 0);
+        let sum = StackSum { count: 2, bytes: 4096, duration_ns: 500 };
+        let mut stacks = Stacks::default();
+        let mut unwinder = Unwinder::start(ProcRoot::default()).unwrap();
+        unwinder.know(program);
+        for _ in 0..2 * QUEUE {
+            stacks.wait(Sample { program, kind: "mmap", stack: Arc::clone(&stack), sum });
+        }
+        unwinder.finish(&mut stacks);
+        assert_eq!(stacks.not_queued(), 0);
+        let named = unwinder.name(&stacks);
+        assert_eq!((named.len(), named[0].count), (1, 4 * QUEUE as u64));
+        let frame = &named[0].frames[0];
+        assert!(frame.symbol.as_deref().unwrap().contains("malloc"), "{frame:?}");
+    }
+}

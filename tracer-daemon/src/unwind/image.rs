@@ -5,9 +5,10 @@ use std::{
 
 use super::{
     copy::StackCopy,
+    frame::Step,
     library::Library,
     registers::Registers,
-    tables::{Step, Tables},
+    tables::Tables,
     walk::{Code, walk},
 };
 use crate::symbolize::{Location, Modules};

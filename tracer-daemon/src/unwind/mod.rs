@@ -7,6 +7,7 @@
 
 mod copy;
 mod expression;
+mod frame;
 mod image;
 mod library;
 mod registers;
@@ -18,5 +19,7 @@ pub use image::Image;
 pub use library::Library;
 pub use walk::{MOST_FRAMES, by_frame_pointers};
 
+#[cfg(test)]
+mod handmade_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! From the innermost frame outwards.
 
-use super::{copy::StackCopy, registers::Registers, tables::Step};
+use super::{copy::StackCopy, frame::Step, registers::Registers};
 
 /// Frames of a stack that are kept, innermost first.
 pub const MOST_FRAMES: usize = 128;

@@ -84,6 +84,10 @@ fn explained(cause: &str) -> String {
             "samples of look-ups were dropped, the ring buffer was full; why they were made rests \
              on fewer samples, their counts are exact"
         }
+        Some(Loss::StackRecords) => {
+            "stacks were left out, the ring buffer was filling; the stacks rest on fewer samples, \
+             the counts are exact"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"
