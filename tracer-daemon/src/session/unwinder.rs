@@ -222,7 +222,7 @@ mod tests {
         let program = (ProcessId::new(std::process::id(), 0), 0);
         let sum = StackSum { count: 2, bytes: 4096, duration_ns: 500 };
         let mut stacks = Stacks::default();
-        let mut unwinder = Unwinder::start(ProcRoot::default()).unwrap();
+        let mut unwinder = Unwinder::start(ProcRoot::default(), Readers::default()).unwrap();
         unwinder.know(program);
         for _ in 0..2 * QUEUE {
             stacks.wait(Sample { program, kind: "mmap", stack: Arc::clone(&stack), sum });
