@@ -5,6 +5,9 @@ use crate::humanize::{bytes, count, number, percent, rough_time, seconds};
 
 const BAR: usize = 24;
 
+/// With fewer areas than this the number says all that somebody wants to know next to much else.
+const WORTH_A_PICTURE: u64 = 1000;
+
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
@@ -33,6 +36,10 @@ pub(super) fn write(page: &mut Page, space: &AddressSpace, detail: Detail) {
     }
     if let Some(text) = growth(space) {
         page.prose(Tone::Plain, "  ", &text);
+    }
+    if detail == Detail::Compact && space.areas < WORTH_A_PICTURE {
+        doubts(page, space);
+        return;
     }
     kinds(page, space);
     sizes(page, space, detail);

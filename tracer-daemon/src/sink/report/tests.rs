@@ -51,13 +51,26 @@ fn a_churning_server_is_explained_from_the_top() {
             "20,000 × mmap, 39.1 GiB, 100 ms",
             "6 areas of 65,530 (<0.1 %); read in 80.0 µs",
             "5 at the beginning: no growth to speak of",
-            "2052 KiB: 1 too small, from the top down, before the first that fits",
-            "4 × gap there are addresses between them",
-            "7f0000000000 2276 KiB 3 ████",
             "cost 30.0 ms, 0.5 % of the target's CPU time",
         ],
     );
     assert!(!text.contains("what is missing") && !text.contains("not measured"), "{text}");
+}
+
+#[test]
+fn only_a_large_address_space_is_shown_in_full() {
+    let mut recording = churning();
+    assert!(!plain(&recording).contains("picture"));
+    let space = recording.snapshot.address_space.as_mut();
+    space.expect("the fixture has one").areas = 5_000;
+    has(
+        &plain(&recording),
+        &[
+            "2052 KiB: 1 too small, from the top down, before the first that fits",
+            "4 × gap there are addresses between them",
+            "7f0000000000 2276 KiB 3 ████",
+        ],
+    );
 }
 
 #[test]
