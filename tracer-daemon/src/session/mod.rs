@@ -51,6 +51,10 @@ use crate::{
 /// Records taken from the ring before anything else gets a turn.
 const BATCH: usize = 65_536;
 
+/// Threads of a process that ends together may all take themselves for the last. An ended process
+/// stays a target for so long, for what its other threads leave behind would go uncounted.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
 /// Probes that are attached, and what has come from them so far.
 pub struct Session {
     attached: Attached,
@@ -68,6 +72,7 @@ pub struct Session {
     undecodable: u64,
     living: HashMap<ProcessId, ProcessStat>,
     traced: Option<Traced>,
+    drop_ended_at: Option<Instant>,
 }
 
 impl Session {
@@ -101,6 +106,7 @@ impl Session {
             undecodable: 0,
             living: HashMap::new(),
             traced: None,
+            drop_ended_at: None,
         })
     }
 
@@ -137,13 +143,16 @@ impl Session {
     pub fn tick(&mut self) {
         let ended = self.state.ended;
         self.drain();
-        if self.state.ended != ended
+        let now = Instant::now();
+        if self.state.ended != ended {
+            self.drop_ended_at.get_or_insert(now + LAST_THREADS);
+        }
+        if self.drop_ended_at.take_if(|at| now >= *at).is_some()
             && let Err(error) = self.maps.drop_ended_targets()
         {
             log::debug!("ended targets stay on the table: {error}");
         }
         self.unwinder.exchange(&mut self.state.stacks);
-        let now = Instant::now();
         self.cost.tick(&self.attached.ebpf, now);
         if self.faults.tick(&mut self.attached.ebpf, &mut self.control, now)
             && let Err(error) = self.maps.control(self.control)
