@@ -99,8 +99,9 @@ pub struct Config {
     pub stack_period: u32,
     /// One look-up of so many is sampled, chosen at random.
     pub lookup_period: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: a program may wake the reader. Where programs are preempted, that happens inside the one
+    /// that wakes, and others on that CPU are skipped meanwhile.
+    pub may_wake: u32,
 }
 
 /// What user space changes while the programs run.

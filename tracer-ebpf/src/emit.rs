@@ -11,6 +11,7 @@ use tracer_common::{
 };
 
 use crate::{
+    kernel::config,
     maps::{EVENTS, LOST},
     stack::copy_user_stack,
 };
@@ -73,7 +74,7 @@ pub fn emit<T: 'static>(record: T, cause: Loss) {
 pub fn emit_waking<T: 'static>(record: T, cause: Loss, wake: Wake) {
     if let Some(mut entry) = reserve::<T>(cause) {
         entry.write(record);
-        entry.submit(u64::from(wake as u32));
+        entry.submit(wake.flags());
     }
 }
 
@@ -90,7 +91,7 @@ pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Los
         (&raw mut (*place).record).write(record);
         copy_user_stack(ctx, &raw mut (*place).stack);
     }
-    entry.submit(u64::from(wake as u32));
+    entry.submit(wake.flags());
 }
 
 /// Whether a stack may be written now. It takes the room of a hundred records without, of which none
@@ -107,9 +108,19 @@ pub fn has_room_for_stack() -> bool {
 #[derive(Clone, Copy)]
 pub enum Wake {
     /// It may wait.
-    Later = BPF_RB_NO_WAKEUP as isize,
+    Later,
     /// The process may have ended by the time.
-    Now = BPF_RB_FORCE_WAKEUP as isize,
+    Now,
+}
+
+impl Wake {
+    #[inline(always)]
+    fn flags(self) -> u64 {
+        match self {
+            Self::Now if config::may_wake() != 0 => u64::from(BPF_RB_FORCE_WAKEUP),
+            _ => u64::from(BPF_RB_NO_WAKEUP),
+        }
+    }
 }
 
 /// Fills `frames` with the kernel stack; returns how many there are.
@@ -134,5 +145,5 @@ pub fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
 /// Hands a record over.
 #[inline(always)]
 pub fn submit<T>(entry: RingBufEntry<T>) {
-    entry.submit(u64::from(Wake::Later as u32));
+    entry.submit(Wake::Later.flags());
 }

@@ -19,7 +19,7 @@ static CONFIG: Config = Config {
     first_stacks: 0,
     stack_period: 1,
     lookup_period: 1,
-    reserved: 0,
+    may_wake: 0,
 };
 
 /// A field of a static that the loader overwrites: the compiler must not take its initial value.
@@ -72,7 +72,7 @@ macro_rules! config {
 /// Settings, as in [`Config`].
 pub mod config {
     use super::CONFIG;
-    config!(whole_machine, fault_period, first_stacks, stack_period, lookup_period);
+    config!(whole_machine, fault_period, first_stacks, stack_period, lookup_period, may_wake);
 }
 
 /// The value `offset` bytes into the kernel object at `base`.

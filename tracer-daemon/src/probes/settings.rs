@@ -33,6 +33,7 @@ impl Settings {
     /// For chosen processes, with records.
     #[must_use]
     pub fn targets(layout: KernelLayout) -> Self {
+        let preempts = kernel::preempts();
         Self {
             config: Config {
                 whole_machine: 0,
@@ -40,11 +41,11 @@ impl Settings {
                 first_stacks: 64,
                 stack_period: 256,
                 lookup_period: 512,
-                reserved: 0,
+                may_wake: u32::from(!preempts),
             },
             layout,
             forced: Forced::default(),
-            preempts: kernel::preempts(),
+            preempts,
             processes: 8192,
             ring_bytes: 16 << 20,
             verbose: false,
