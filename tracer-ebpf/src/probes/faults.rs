@@ -16,7 +16,7 @@ use crate::{
 
 /// Of a thread's sampled faults the first so many come with their stack, and of the others one in
 /// a period: a stack is two hundred times as long as a sample.
-const FIRST_STACKS: u32 = 16;
+const FIRST_STACKS: u32 = 4;
 const STACK_PERIOD: u32 = 61;
 
 #[fentry]
