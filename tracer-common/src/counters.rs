@@ -88,7 +88,13 @@ pub struct ExitTotals {
     pub minor: u64,
     /// Major faults of the same.
     pub major: u64,
-    /// User and system time of those, in nanoseconds as the scheduler sampled them.
+    /// The most minor faults that the kernel itself had for the process at the end of a thread: those
+    /// of the threads that it had let go of, and of that one. More than the sums above where a
+    /// program was skipped.
+    pub kernel_minor: u64,
+    /// Major faults of the same.
+    pub kernel_major: u64,
+    /// User and system time of those whose end was seen, in nanoseconds as the scheduler sampled them.
     pub user_ns: u64,
     /// See `user_ns`.
     pub system_ns: u64,
@@ -161,6 +167,20 @@ impl Loss {
             Self::LookupRecords => "lookup_records",
             Self::StackRecords => "stack_records",
         }
+    }
+}
+
+impl ExitTotals {
+    /// Minor faults of the threads that have ended.
+    #[must_use]
+    pub fn minor_faults(&self) -> u64 {
+        self.earlier_minor.saturating_add(self.minor).max(self.kernel_minor)
+    }
+
+    /// Major faults of the same.
+    #[must_use]
+    pub fn major_faults(&self) -> u64 {
+        self.earlier_major.saturating_add(self.major).max(self.kernel_major)
     }
 }
 

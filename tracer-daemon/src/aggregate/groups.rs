@@ -37,10 +37,7 @@ impl Faults {
     }
 
     fn at_end(exits: &ExitTotals) -> Self {
-        Self {
-            minor: exits.earlier_minor.saturating_add(exits.minor),
-            major: exits.earlier_major.saturating_add(exits.major),
-        }
+        Self { minor: exits.minor_faults(), major: exits.major_faults() }
     }
 }
 

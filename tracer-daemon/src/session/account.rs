@@ -152,7 +152,7 @@ impl<N: KernelNames> Account<'_, N> {
     fn faults_ever(&self, process: ProcessId, exits: Option<&ExitTotals>) -> Option<(u64, u64)> {
         let ended = exits
             .filter(|exits| exits.dead != 0)
-            .map(|exits| (exits.earlier_minor + exits.minor, exits.earlier_major + exits.major));
+            .map(|exits| (exits.minor_faults(), exits.major_faults()));
         let in_proc = |stat: &ProcessStat| (stat.minor_faults, stat.major_faults);
         let seen = self.living.get(&process).map(in_proc);
         let last = (process == self.traced.process).then(|| in_proc(&self.traced.last));

@@ -190,8 +190,14 @@ fn ended(ctx: &impl EbpfContext) {
     if let Some(totals) = exit_totals(process) {
         // SAFETY: from the map, checked.
         let totals = unsafe { &mut *totals };
-        add(&raw mut totals.minor, field(task, offset::task_min_flt()).unwrap_or(0));
-        add(&raw mut totals.major, field(task, offset::task_maj_flt()).unwrap_or(0));
+        let minor = field(task, offset::task_min_flt()).unwrap_or(0);
+        let major = field(task, offset::task_maj_flt()).unwrap_or(0);
+        add(&raw mut totals.minor, minor);
+        add(&raw mut totals.major, major);
+        let kernel_minor = minor + field::<u64>(signal, offset::signal_min_flt()).unwrap_or(0);
+        let kernel_major = major + field::<u64>(signal, offset::signal_maj_flt()).unwrap_or(0);
+        totals.kernel_minor = totals.kernel_minor.max(kernel_minor);
+        totals.kernel_major = totals.kernel_major.max(kernel_major);
         add(&raw mut totals.user_ns, field(task, offset::task_utime()).unwrap_or(0));
         add(&raw mut totals.system_ns, field(task, offset::task_stime()).unwrap_or(0));
         totals.comm = match process_comm(task) {

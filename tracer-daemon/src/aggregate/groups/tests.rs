@@ -51,19 +51,8 @@ impl World {
 
     fn ends(&mut self, id: ProcessId, minor: u64) {
         self.living.remove(&id);
-        let exits = ExitTotals {
-            earlier_minor: 1,
-            earlier_major: 0,
-            minor: minor - 1,
-            major: 0,
-            user_ns: 0,
-            system_ns: 0,
-            exec_minor: 0,
-            exec_major: 0,
-            cgroup: 0,
-            dead: 1,
-            comm: Default::default(),
-        };
+        let exits =
+            ExitTotals { earlier_minor: 1, minor: minor - 1, dead: 1, ..ExitTotals::default() };
         self.counters.exits.insert(id, exits);
     }
 

@@ -85,7 +85,7 @@ impl Names {
         };
         let comm = exits.comm.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let comm = String::from_utf8_lossy(comm);
-        if comm.starts_with("kworker/") && exits.earlier_minor + exits.minor == 0 {
+        if comm.starts_with("kworker/") && exits.minor_faults() == 0 {
             return Arc::from(KERNEL);
         }
         let now_ns = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
