@@ -13,6 +13,9 @@ const ID: &str = "mmap-lock-contention";
 /// Fewer waits a second than this are ordinary life.
 const WAITS_PER_SECOND: f64 = 1.0;
 
+/// Fewer than this in the whole window may be a start-up.
+const WAITS: u64 = 100;
+
 /// Calls that take the lock for writing. `madvise` does for a part of its advice only.
 const WRITERS: [&str; 5] = ["mmap", "munmap", "mremap", "mprotect", "brk"];
 
@@ -88,7 +91,7 @@ impl Waits {
         let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
         let cpu_seconds = snapshot.cpu.user_seconds? + snapshot.cpu.system_seconds?;
         let share = seconds / (seconds + cpu_seconds);
-        let notable = number as f64 >= WAITS_PER_SECOND * window;
+        let notable = number >= WAITS && number as f64 >= WAITS_PER_SECOND * window;
         let plausible = window > 0.0 && seconds >= 0.0 && (0.0..=1.0).contains(&share);
         let spinning = snapshot.cpu_samples.iter().find(|sample| sample.place == LOCK_WAIT);
         (notable && plausible).then(|| Self {
