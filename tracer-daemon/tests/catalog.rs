@@ -75,7 +75,22 @@ fn signals_and_their_rungs_are_named_once() {
 fn every_map_that_is_loaded_exists() {
     let file = object::File::parse(OBJECT).expect("the programs are an ELF file");
     let maps: BTreeSet<_> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    for map in ["EVENTS", "TARGETS", "THREADS", "SYSCALLS", "ERRNOS", "EXITS", "LOST", "CONTROL"] {
+    let names = [
+        "EVENTS",
+        "TARGETS",
+        "THREADS",
+        "SYSCALLS",
+        "ERRNOS",
+        "EXITS",
+        "LOST",
+        "CONTROL",
+        "READERS",
+        "FAULT_TIMES",
+        "LIFECYCLES",
+        "LOOKUPS",
+        "LOCK_WAITS",
+    ];
+    for map in names {
         assert!(maps.contains(map), "{map}");
     }
 }
