@@ -88,9 +88,8 @@ pub struct ExitTotals {
     pub minor: u64,
     /// Major faults of the same.
     pub major: u64,
-    /// The most minor faults that the kernel itself had for the process at the end of a thread: those
-    /// of the threads that it had let go of, and of that one. More than the sums above where a
-    /// program was skipped.
+    /// Minor faults of all threads ever, as the kernel itself had them at the last end. More than the
+    /// sums above where a program was skipped.
     pub kernel_minor: u64,
     /// Major faults of the same.
     pub kernel_major: u64,

@@ -26,6 +26,8 @@ pub struct KernelLayout {
     pub task_utime: u32,
     /// `task_struct.stime`.
     pub task_stime: u32,
+    /// `task_struct.thread_node`, by which the threads of a group are linked.
+    pub task_thread_node: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
     /// `task_struct.mm`.
@@ -42,6 +44,10 @@ pub struct KernelLayout {
     pub signal_min_flt: u32,
     /// `signal_struct.maj_flt`.
     pub signal_maj_flt: u32,
+    /// `signal_struct.thread_head`, which begins the list of threads.
+    pub signal_thread_head: u32,
+    /// `signal_struct.stats_lock`, which begins with its sequence number.
+    pub signal_stats_lock: u32,
     /// First argument in the record of a `syscalls:sys_enter_*` tracepoint.
     pub sys_enter_args: u32,
     /// Result in the record of a `syscalls:sys_exit_*` tracepoint.
@@ -68,6 +74,7 @@ impl KernelLayout {
         task_maj_flt: UNKNOWN_OFFSET,
         task_utime: UNKNOWN_OFFSET,
         task_stime: UNKNOWN_OFFSET,
+        task_thread_node: UNKNOWN_OFFSET,
         task_comm: UNKNOWN_OFFSET,
         task_mm: UNKNOWN_OFFSET,
         task_stack: UNKNOWN_OFFSET,
@@ -76,6 +83,8 @@ impl KernelLayout {
         signal_live: UNKNOWN_OFFSET,
         signal_min_flt: UNKNOWN_OFFSET,
         signal_maj_flt: UNKNOWN_OFFSET,
+        signal_thread_head: UNKNOWN_OFFSET,
+        signal_stats_lock: UNKNOWN_OFFSET,
         sys_enter_args: UNKNOWN_OFFSET,
         sys_exit_ret: UNKNOWN_OFFSET,
         newtask_pid: UNKNOWN_OFFSET,

@@ -27,7 +27,7 @@ const fn member(structure: &'static str, name: &'static str, slot: Slot) -> Memb
     Member { structure, name, slot }
 }
 
-const MEMBERS: [Member; 17] = [
+const MEMBERS: [Member; 20] = [
     member("task_struct", "tgid", |l| &mut l.task_tgid),
     member("task_struct", "pid", |l| &mut l.task_pid),
     member("task_struct", "group_leader", |l| &mut l.task_group_leader),
@@ -37,6 +37,7 @@ const MEMBERS: [Member; 17] = [
     member("task_struct", "maj_flt", |l| &mut l.task_maj_flt),
     member("task_struct", "utime", |l| &mut l.task_utime),
     member("task_struct", "stime", |l| &mut l.task_stime),
+    member("task_struct", "thread_node", |l| &mut l.task_thread_node),
     member("task_struct", "comm", |l| &mut l.task_comm),
     member("task_struct", "mm", |l| &mut l.task_mm),
     member("task_struct", "stack", |l| &mut l.task_stack),
@@ -45,6 +46,8 @@ const MEMBERS: [Member; 17] = [
     member("signal_struct", "live", |l| &mut l.signal_live),
     member("signal_struct", "min_flt", |l| &mut l.signal_min_flt),
     member("signal_struct", "maj_flt", |l| &mut l.signal_maj_flt),
+    member("signal_struct", "thread_head", |l| &mut l.signal_thread_head),
+    member("signal_struct", "stats_lock", |l| &mut l.signal_stats_lock),
 ];
 
 struct Field {

@@ -190,14 +190,9 @@ fn ended(ctx: &impl EbpfContext) {
     if let Some(totals) = exit_totals(process) {
         // SAFETY: from the map, checked.
         let totals = unsafe { &mut *totals };
-        let minor = field(task, offset::task_min_flt()).unwrap_or(0);
-        let major = field(task, offset::task_maj_flt()).unwrap_or(0);
+        let (minor, major) = faults_of(task);
         add(&raw mut totals.minor, minor);
         add(&raw mut totals.major, major);
-        let kernel_minor = minor + field::<u64>(signal, offset::signal_min_flt()).unwrap_or(0);
-        let kernel_major = major + field::<u64>(signal, offset::signal_maj_flt()).unwrap_or(0);
-        totals.kernel_minor = totals.kernel_minor.max(kernel_minor);
-        totals.kernel_major = totals.kernel_major.max(kernel_major);
         add(&raw mut totals.user_ns, field(task, offset::task_utime()).unwrap_or(0));
         add(&raw mut totals.system_ns, field(task, offset::task_stime()).unwrap_or(0));
         totals.comm = match process_comm(task) {
@@ -209,6 +204,10 @@ fn ended(ctx: &impl EbpfContext) {
         if last {
             // Never unset: a thread that was not the last one may come here after it.
             totals.dead = 1;
+            if let Some((minor, major)) = faults_of_group(signal) {
+                totals.kernel_minor = totals.kernel_minor.max(minor);
+                totals.kernel_major = totals.kernel_major.max(major);
+            }
         }
     }
     if !last {
@@ -219,6 +218,48 @@ fn ended(ctx: &impl EbpfContext) {
     if config::whole_machine() == 0 {
         emit(header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
     }
+}
+
+/// A thread's minor and major faults.
+#[inline(always)]
+fn faults_of(task: u64) -> (u64, u64) {
+    let read = |place| field(task, place).unwrap_or(0);
+    (read(offset::task_min_flt()), read(offset::task_maj_flt()))
+}
+
+/// Threads that end together and are added up one by one. Of more, the rest is left out.
+const THREADS_AT_END: u32 = 64;
+const ATTEMPTS: u32 = 4;
+
+/// Minor and major faults of all threads that a process ever had: the kernel's sums over those that
+/// it has let go of, and the threads that it has not. `__exit_signal` (kernel/exit.c) moves a thread
+/// from one to the other under a sequence lock, so that none is counted twice.
+#[inline(always)]
+fn faults_of_group(signal: u64) -> Option<(u64, u64)> {
+    let sequence = || field::<u32>(signal, offset::signal_stats_lock());
+    for _ in 0..ATTEMPTS {
+        let before = sequence()?;
+        let (mut minor, mut major) = (
+            field::<u64>(signal, offset::signal_min_flt())?,
+            field::<u64>(signal, offset::signal_maj_flt())?,
+        );
+        let mut node = field::<u64>(signal, offset::signal_thread_head())?;
+        let end = signal + u64::from(offset::signal_thread_head());
+        for _ in 0..THREADS_AT_END {
+            if node == end {
+                break;
+            }
+            let task = node.wrapping_sub(u64::from(offset::task_thread_node()));
+            let faults = faults_of(task);
+            minor += faults.0;
+            major += faults.1;
+            node = field::<u64>(node, 0)?;
+        }
+        if before % 2 == 0 && sequence()? == before {
+            return Some((minor, major));
+        }
+    }
+    None
 }
 
 /// The process's entry among the ended. When it is made, the kernel's sums over the threads that
