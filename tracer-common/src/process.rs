@@ -86,7 +86,9 @@ pub struct Thread {
     /// entry is at hand.
     pub lookups: LookupCounts,
     /// Look-ups until the next sampled one.
-    pub lookup_countdown: u64,
+    pub lookup_countdown: u32,
+    /// Programs that have seen the last call's return, a bit each.
+    pub return_seen_by: u32,
     /// When the wait for `mmap_lock` under way began; 0: none.
     pub wait_start_ns: u64,
     /// Whether that wait is for having the lock alone.

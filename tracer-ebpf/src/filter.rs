@@ -28,8 +28,9 @@ pub fn thread() -> Option<*mut Thread> {
     }
     let fresh = Thread {
         process: admit(pid)?,
-        // A random start: else all threads would sample the same fault of a loop.
+        // A random start: else all threads would sample the same event of a loop.
         fault_countdown: 1 + random() % config::fault_period().max(1),
+        lookup_countdown: random() % config::lookup_period().max(1),
         ..Thread::default()
     };
     if THREADS.insert(&tid, &fresh, 0).is_err() {
@@ -83,6 +84,13 @@ pub fn random() -> u32 {
     unsafe { bpf_get_prandom_u32() as u32 }
 }
 
+/// How many events to leave out before the next sampled one: one in a period on average, never in
+/// step with a loop. `period` is at least 1.
+#[inline(always)]
+pub fn events_between(period: u32) -> u32 {
+    random() % (2 * period - 1)
+}
+
 /// Which of a thread's events come with their stack: the first few, then one in a period on
 /// average, never in step with a loop of them. `taken` and `countdown` are the thread's. Returns
 /// how many events the stack stands for; 0: leave it.
@@ -97,7 +105,7 @@ pub fn stack_share(taken: &mut u32, countdown: &mut u32, first: u32, period: u32
         *countdown -= 1;
         return 0;
     } else {
-        *countdown = random() % (2 * period - 1);
+        *countdown = events_between(period);
         period
     };
     if !has_room_for_stack() {

@@ -42,6 +42,7 @@ pub fn enter(syscall: Syscall, args: [u64; 5]) {
         lose(Loss::MissedReturn);
         count_unfinished(thread.process, thread.call - 1);
     }
+    thread.return_seen_by = 0;
     thread.args = args;
     if matches!(syscall, Syscall::Brk) {
         thread.args[1] = current_break();
@@ -53,47 +54,57 @@ pub fn enter(syscall: Syscall, args: [u64; 5]) {
 /// Whatever call is under way returns `result` to user space.
 #[inline(always)]
 pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
-    let (tid, _) = current_ids();
-    // SAFETY: as in `enter`.
-    let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
-    if let Some(syscall) = call.checked_sub(1).and_then(Syscall::from_u32) {
-        exit(ctx, syscall, result);
+    let time_ns = now();
+    let Some(thread) = known_thread() else { return };
+    if let Some(syscall) = thread.call.checked_sub(1).and_then(Syscall::from_u32) {
+        finish(ctx, thread, syscall, result, time_ns);
     }
 }
 
-/// A call returns `result` to user space.
+/// A call returns `result` to user space. Several programs may say so, each by a number of its own
+/// below 32; the first that does counts.
 #[inline(always)]
-pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
+pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64, program: u32) {
     let time_ns = now();
-    let (tid, _) = current_ids();
-    let Some(thread) = THREADS.get_ptr_mut(&tid) else {
-        return;
-    };
-    // SAFETY: as in `enter`.
-    let thread = unsafe { &mut *thread };
-    if thread.call != syscall as u32 + 1 {
+    let Some(thread) = known_thread() else { return };
+    let myself = 1 << program;
+    if thread.return_seen_by & myself != 0 {
+        // The last return that this program saw was another call's, so that no program has seen
+        // this call's entry. The kernel skips trampolines of a program that another thread is in,
+        // and kprobes on a CPU where a thread is in the middle of reading a map.
+        thread.return_seen_by = myself;
         entry_missed(thread.process, syscall);
         return;
     }
+    thread.return_seen_by |= myself;
+    if thread.call == syscall as u32 + 1 {
+        finish(ctx, thread, syscall, result, time_ns);
+    }
+}
+
+/// The state of the running thread, if it has any.
+#[inline(always)]
+fn known_thread() -> Option<&'static mut Thread> {
+    let (tid, _) = current_ids();
+    // SAFETY: as in `enter`; the entry outlives the program's run.
+    THREADS.get_ptr_mut(&tid).map(|thread| unsafe { &mut *thread })
+}
+
+#[inline(always)]
+fn finish(
+    ctx: &impl EbpfContext,
+    thread: &mut Thread,
+    syscall: Syscall,
+    result: i64,
+    time_ns: u64,
+) {
     thread.call = 0;
     let errno = errno(syscall, &thread.args, result);
     let duration_ns = time_ns.saturating_sub(thread.call_start_ns);
     let bytes = if errno == 0 { syscall.bytes(&thread.args, result as u64) } else { 0 };
     count(thread.process, syscall, errno, bytes, duration_ns);
     if errno == 0 && config::whole_machine() == 0 {
-        record(ctx, thread, syscall, result as u64, duration_ns, time_ns, tid);
-    }
-}
-
-/// The same, by the first of several programs that the kernel does not skip; the others find nothing
-/// to do.
-#[inline(always)]
-pub fn exit_once(ctx: &impl EbpfContext, syscall: Syscall, result: i64) {
-    let (tid, _) = current_ids();
-    // SAFETY: as in `enter`.
-    let call = THREADS.get_ptr_mut(&tid).map_or(0, |thread| unsafe { (*thread).call });
-    if call == syscall as u32 + 1 {
-        exit(ctx, syscall, result);
+        record(ctx, thread, syscall, result as u64, duration_ns, time_ns);
     }
 }
 
@@ -128,8 +139,7 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
     }
 }
 
-/// A call returns of which the entry was not seen, although its thread is known: the program was
-/// skipped there. (A call that began before tracing did comes from a thread that is not known.)
+/// A call returns of which the entry was not seen.
 #[inline(always)]
 fn entry_missed(process: ProcessId, syscall: Syscall) {
     if control().is_some_and(|control| control.closed == 0) {
@@ -164,7 +174,6 @@ fn record(
     result: u64,
     duration_ns: u64,
     time_ns: u64,
-    tid: u32,
 ) {
     if matches!(syscall, Syscall::Mprotect | Syscall::Madvise) {
         return;
@@ -175,6 +184,7 @@ fn record(
     let weight =
         stack_share(stacks, stack_countdown, config::first_stacks(), config::stack_period());
     let kind = if weight == 0 { RecordKind::MemoryCall } else { RecordKind::MemoryCallStack };
+    let (tid, _) = current_ids();
     let call = MemoryCall {
         header: header(kind, thread.process, tid, time_ns),
         syscall: syscall as u32,

@@ -12,8 +12,8 @@ pub struct Signal {
     pub purpose: &'static str,
     /// Whether the daemon needs it for the whole machine; the others serve attached targets.
     pub whole_machine: bool,
-    /// Whether only the entries of a function are counted. A kprobe is never skipped there, which a
-    /// trampoline is on kernels that preempt programs.
+    /// Whether only the entries of a function are counted. On kernels that preempt programs a kprobe
+    /// is skipped far less often there than a trampoline.
     pub entries_only: bool,
     /// Ways to measure it, best first.
     pub rungs: &'static [Rung],
@@ -32,8 +32,8 @@ pub struct Rung {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
     /// For kernels that preempt programs: at a function's exit trampolines in threes, for the chance
-    /// that the kernel skips all of them is small; at its entry, where it counts, a kprobe, which is
-    /// never skipped.
+    /// that the kernel skips all of them is small; at its entry a kprobe, which is skipped only where
+    /// a thread was preempted in the middle of reading a map (`bpf_disable_instrumentation`).
     Fexit,
     /// Trampolines at a function's entry and exit, typed by BTF.
     Fentry,

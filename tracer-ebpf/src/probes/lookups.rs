@@ -9,7 +9,7 @@ use tracer_common::{Lookup, LookupCounts, LookupSample, Loss, ProcessId, RecordK
 
 use crate::{
     emit::{add, header, kernel_stack, lose, now, reserve, submit},
-    filter::{current_ids, random, thread},
+    filter::{current_ids, events_between, thread},
     kernel::config,
     maps::{LOOKUPS, entry},
 };
@@ -70,9 +70,8 @@ fn looked_up(ctx: &impl EbpfContext, function: Lookup, address: u64) {
         thread.lookup_countdown -= 1;
         return;
     }
-    // One in a period on average, never in step with a loop.
     let period = config::lookup_period().max(1);
-    thread.lookup_countdown = u64::from(random() % (2 * period - 1));
+    thread.lookup_countdown = events_between(period);
     sample(ctx, thread, function, address, period);
 }
 

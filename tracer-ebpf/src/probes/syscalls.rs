@@ -12,7 +12,7 @@ use tracer_common::{Syscall, USER_CS_64};
 
 use crate::{
     filter::control,
-    inflight::{enter, exit, exit_any, exit_once},
+    inflight::{enter, exit, exit_any},
     kernel::{offset, registers},
 };
 
@@ -36,7 +36,7 @@ fn enter_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
 fn exit_tracepoint(syscall: Syscall, ctx: &TracePointContext) {
     // SAFETY: see above.
     if let Ok(result) = unsafe { ctx.read_at(offset::sys_exit_ret() as usize) } {
-        exit(ctx, syscall, result);
+        exit(ctx, syscall, result, 0);
     }
 }
 
@@ -63,7 +63,7 @@ fn syscalls_exit_btf(ctx: BtfTracePointContext) -> u32 {
     let regs = ctx.arg::<*const pt_regs>(0);
     // SAFETY: as above.
     if let Some(syscall) = served(unsafe { (*regs).orig_rax }) {
-        exit(&ctx, syscall, ctx.arg(1));
+        exit(&ctx, syscall, ctx.arg(1), 0);
     }
     0
 }
@@ -95,22 +95,22 @@ macro_rules! syscall_probes {
         #[fexit]
         fn $fexit(ctx: FExitContext) -> u32 {
             // The result stands behind the arguments; `bpf_get_func_ret` came with 5.17 only.
-            exit(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit(&ctx, Syscall::$syscall, ctx.arg(1), 0);
             0
         }
         #[fexit]
         fn $first(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit(&ctx, Syscall::$syscall, ctx.arg(1), 1);
             0
         }
         #[fexit]
         fn $second(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit(&ctx, Syscall::$syscall, ctx.arg(1), 2);
             0
         }
         #[fexit]
         fn $third(ctx: FExitContext) -> u32 {
-            exit_once(&ctx, Syscall::$syscall, ctx.arg(1));
+            exit(&ctx, Syscall::$syscall, ctx.arg(1), 3);
             0
         }
         #[kprobe]
