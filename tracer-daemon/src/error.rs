@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::census::CensusError;
+
 /// Why a command ended without doing its work. The text says what, why and what to do.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -28,6 +30,22 @@ impl Error {
             Self::NotPermitted(_) => 3,
             Self::NoSuchProcess(_) => 4,
             Self::Lost(_) => 5,
+        }
+    }
+}
+
+impl From<CensusError> for Error {
+    fn from(error: CensusError) -> Self {
+        let text = error.to_string();
+        match error {
+            CensusError::NoSuchProcess(_) => {
+                Self::NoSuchProcess(format!("{text}; find its number with pidof or ps"))
+            }
+            CensusError::NoAddressSpace(_) | CensusError::Changing(_) => Self::NoSuchProcess(text),
+            CensusError::NotPermitted(_) => Self::NotPermitted(format!(
+                "{text}: CAP_SYS_PTRACE is missing, needed for processes of others; run as root (sudo)"
+            )),
+            _ => Self::Usage(text),
         }
     }
 }

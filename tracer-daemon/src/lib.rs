@@ -4,6 +4,7 @@
 //! `aggregate` makes a [`aggregate::Snapshot`], `diagnose` draws conclusions, `sink` shows them.
 
 pub mod aggregate;
+pub mod allocator;
 pub mod census;
 pub mod cli;
 pub mod decode;

@@ -1,10 +1,16 @@
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::tracing::Format;
 use crate::{
+    allocator,
+    census::ProcRoot,
     error::Error,
     kernel::{self, privileges},
     probes::{
@@ -15,8 +21,11 @@ use crate::{
 
 /// Show what this kernel allows, and how each signal is measured
 #[derive(Args)]
-#[command(after_help = "Example:\n  sudo alloctrace doctor")]
+#[command(after_help = "Examples:\n  sudo alloctrace doctor\n  sudo alloctrace doctor --pid 4242")]
 pub(super) struct Doctor {
+    /// Show a process's allocator instead
+    #[arg(long)]
+    pid: Option<u32>,
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -43,21 +52,62 @@ struct RungRow {
 
 impl Doctor {
     pub(super) fn execute(&self) -> Result<ExitCode, Error> {
-        privileges::check()?;
-        privileges::prepare();
-        let examination = examine()?;
-        let text = match self.format {
-            Format::Text => examination.text(),
-            Format::Json => serde_json::to_string_pretty(&examination)
-                .map_err(|error| Error::Usage(error.to_string()))?,
+        let text = match self.pid {
+            Some(pid) => self.show(&examine_process(pid)?, Patient::text)?,
+            None => self.show(&examine_kernel()?, Examination::text)?,
         };
         // A reader that has seen enough is no error.
         let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
         Ok(ExitCode::SUCCESS)
     }
+
+    fn show<T: Serialize>(&self, findings: &T, text: fn(&T) -> String) -> Result<String, Error> {
+        match self.format {
+            Format::Text => Ok(text(findings)),
+            Format::Json => serde_json::to_string_pretty(findings)
+                .map_err(|error| Error::Usage(error.to_string())),
+        }
+    }
 }
 
-fn examine() -> Result<Examination, Error> {
+/// What was found out about a process.
+#[derive(Serialize)]
+struct Patient {
+    pid: u32,
+    comm: String,
+    /// `None`: no file of it tells.
+    allocator: Option<String>,
+    /// The allocator's file.
+    module: Option<PathBuf>,
+}
+
+impl Patient {
+    fn text(&self) -> String {
+        let Self { pid, comm, .. } = self;
+        match (&self.allocator, &self.module) {
+            (Some(allocator), Some(module)) => {
+                format!("{comm} (pid {pid}): {allocator}, {}", module.display())
+            }
+            _ => format!(
+                "{comm} (pid {pid}): no file of it tells its allocator; system calls and faults can \
+                 be traced all the same"
+            ),
+        }
+    }
+}
+
+fn examine_process(pid: u32) -> Result<Patient, Error> {
+    let root = ProcRoot::default();
+    let comm = root.stat(pid)?.comm;
+    let found = allocator::find(&root, pid, &root.areas(pid)?.areas);
+    let (allocator, module) =
+        found.map(|allocator| (allocator.to_string(), allocator.module)).unzip();
+    Ok(Patient { pid, comm, allocator, module })
+}
+
+fn examine_kernel() -> Result<Examination, Error> {
+    privileges::check()?;
+    privileges::prepare();
     let resolved = kernel::resolve(Path::new("/"));
     let settings = Settings::targets(resolved.layout);
     let ebpf = load(&settings)

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{colours, say, tracing::Format};
 use crate::{
     census::{
-        AreaReading, CensusError, ProcRoot,
+        AreaReading, ProcRoot,
         address_space::{AddressSpace, census},
     },
     error::Error,
@@ -37,7 +37,7 @@ impl Vmas {
     pub(super) fn execute(&self) -> Result<ExitCode, Error> {
         let root = ProcRoot::default();
         let comm = root.stat(self.pid).map(|stat| stat.comm).unwrap_or_default();
-        let reading = root.areas(self.pid).map_err(explained)?;
+        let reading = root.areas(self.pid)?;
         let space = census(&reading, &self.requests);
         let text = match self.format {
             Format::Text => {
@@ -70,20 +70,6 @@ fn json(space: &AddressSpace) -> Result<String, Error> {
     serde_json::to_string_pretty(space)
         .map(|text| text + "\n")
         .map_err(|error| Error::Usage(error.to_string()))
-}
-
-fn explained(error: CensusError) -> Error {
-    let text = error.to_string();
-    match error {
-        CensusError::NoSuchProcess(_) => {
-            Error::NoSuchProcess(format!("{text}; find its number with pidof or ps"))
-        }
-        CensusError::NoAddressSpace(_) | CensusError::Changing(_) => Error::NoSuchProcess(text),
-        CensusError::NotPermitted(_) => Error::NotPermitted(format!(
-            "{text}: CAP_SYS_PTRACE is missing, needed for processes of others; run as root (sudo)"
-        )),
-        _ => Error::Usage(text),
-    }
 }
 
 /// Bytes, or a number with `K`, `M`, `G` or `T` behind it.

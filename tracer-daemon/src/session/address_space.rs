@@ -8,6 +8,7 @@ use tracer_common::ProcessId;
 
 use crate::{
     aggregate::snapshot::Mappings,
+    allocator::{self, Allocator},
     census::{
         AreaReading, Image, ProcRoot,
         address_space::{AddressSpace, Growth, census},
@@ -27,6 +28,7 @@ pub(super) struct AddressSpaceWatch {
     readers: Readers,
     first: Option<First>,
     last: Option<(AreaReading, Instant)>,
+    allocator: Option<(Image, Allocator)>,
     pause: Duration,
     again: Instant,
 }
@@ -42,7 +44,7 @@ impl AddressSpaceWatch {
     /// Nothing read yet.
     pub(super) fn new(readers: Readers) -> Self {
         let again = Instant::now() + FIRST_PAUSE;
-        Self { readers, first: None, last: None, pause: FIRST_PAUSE, again }
+        Self { readers, first: None, last: None, allocator: None, pause: FIRST_PAUSE, again }
     }
 
     /// Counts the areas. To be called before the window begins, and after an exec that belongs to
@@ -55,22 +57,36 @@ impl AddressSpaceWatch {
     /// Reads the areas if it is time.
     pub(super) fn tick(&mut self, root: &ProcRoot, process: ProcessId, now: Instant) {
         if now >= self.again {
-            self.end(root, process);
+            self.read(root, process);
             self.pause *= NEXT_PAUSE;
             self.again = now + self.pause;
         }
     }
 
     /// Reads the areas.
-    pub(super) fn end(&mut self, root: &ProcRoot, process: ProcessId) {
+    pub(super) fn read(&mut self, root: &ProcRoot, process: ProcessId) {
         let at = Instant::now();
         match self.readers.during(|| root.areas(process.pid)) {
             // The pid may have another owner by now.
             Ok(reading) if reading.image.start_ticks == process.start_ticks => {
+                self.find_allocator(root, process.pid, &reading);
                 self.last = Some((reading, at));
             }
             Ok(_) => {}
             Err(error) => log::debug!("no census: {error}"),
+        }
+    }
+
+    /// Whose `malloc` the process has, as far as the readings so far tell.
+    pub(super) fn allocator(&self) -> Option<&Allocator> {
+        self.allocator.as_ref().map(|(_, allocator)| allocator)
+    }
+
+    /// Once for each program that the process executes: it means to open its files.
+    fn find_allocator(&mut self, root: &ProcRoot, pid: u32, reading: &AreaReading) {
+        if self.allocator.as_ref().is_none_or(|(image, _)| *image != reading.image) {
+            let found = allocator::find(root, pid, &reading.areas);
+            self.allocator = found.map(|allocator| (reading.image, allocator));
         }
     }
 
@@ -111,12 +127,13 @@ mod tests {
         let mut watch = AddressSpaceWatch::new(Readers::default());
         assert_eq!(watch.figures(None), None);
         watch.begin(&root, pid);
-        watch.end(&root, ProcessId::new(pid, start_ticks + 1));
+        watch.read(&root, ProcessId::new(pid, start_ticks + 1));
         assert_eq!(watch.figures(None), None, "it is another process");
-        watch.end(&root, ProcessId::new(pid, start_ticks));
+        watch.read(&root, ProcessId::new(pid, start_ticks));
         let sizes = (1..20).map(|pages| SizeCycles { bytes: pages << 12, cycles: 1 }).collect();
         let mappings = Mappings { sizes, ..Mappings::default() };
         let space = watch.figures(Some(&mappings)).unwrap();
+        assert!(watch.allocator().unwrap().to_string().starts_with("glibc 2."));
         assert!(space.growth.unwrap().areas_before > 10);
         assert_eq!(space.requests.len(), REQUESTS);
         assert_eq!(space.requests[1].bytes, 8192);

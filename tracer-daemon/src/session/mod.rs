@@ -221,7 +221,7 @@ impl Session {
         self.cost.end(&self.attached.ebpf, now);
         if let Some(traced) = &mut self.traced {
             traced.end(&self.root, now);
-            self.space.end(&self.root, traced.process);
+            self.space.read(&self.root, traced.process);
         }
         Ok(())
     }
@@ -255,6 +255,7 @@ impl Session {
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
         snapshot.stacks = self.unwinder.name(&self.state.stacks);
+        snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }

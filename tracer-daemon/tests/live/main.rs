@@ -4,6 +4,7 @@
 //! project's virtual machines (`ALLOCTRACE_TIER=vm`) every rung has to work.
 
 mod address_space;
+mod allocators;
 mod churn;
 mod counts;
 mod daemon;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(address_space::trials(&machine));
+    trials.extend(allocators::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));

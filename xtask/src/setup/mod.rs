@@ -73,6 +73,11 @@ impl Group {
                 ("redis-server", "redis-server"),
                 ("redis-tools", "redis-benchmark"),
                 ("python3", "python3"),
+                ("musl-tools", "musl-gcc"),
+                // Libraries show themselves by no program; without them their tests are skipped.
+                ("libjemalloc2", "gcc"),
+                ("libtcmalloc-minimal4", "gcc"),
+                ("libmimalloc2.0", "gcc"),
             ],
             Self::Bench => &[("bpftrace", "bpftrace"), ("strace", "strace")],
         }
