@@ -64,7 +64,7 @@ fn stacks_stand_for_every_call() {
     let state = replayed();
     for kind in ["mmap", "munmap"] {
         let all = state.stacks.heaviest(usize::MAX);
-        let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind == kind).collect();
+        let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind.name() == kind).collect();
         // The first 64 calls of a thread come with their stacks, and one of 256 of the others; here
         // every second call is a munmap.
         let count: u64 = stacks.iter().map(|(_, sum)| sum.count).sum();

@@ -3,6 +3,8 @@
 pub mod area_rounds;
 pub mod counters;
 pub mod cpu;
+pub mod cpu_sites;
+pub mod cpu_stacks;
 pub mod cycles;
 pub mod groups;
 pub mod kernel_path;
@@ -12,8 +14,10 @@ pub mod machine;
 pub mod mappings;
 mod pieces;
 pub mod snapshot;
+pub mod stack_kind;
 pub mod stacks;
 pub mod state;
+pub mod user_path;
 
 pub use machine::MachineSnapshot;
 pub use snapshot::Snapshot;

@@ -39,12 +39,20 @@ pub struct Snapshot {
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
-    /// Sampled user stacks, heaviest first.
+    /// Sampled user stacks, heaviest first within each kind.
     pub stacks: Vec<StackTotals>,
     /// What is missing, by cause; empty: nothing.
     pub lost: BTreeMap<String, u64>,
     /// What tracing cost.
     pub overhead: Option<Overhead>,
+}
+
+impl Snapshot {
+    /// The target's CPU time in either mode, in seconds.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        Some(self.cpu.user_seconds? + self.cpu.system_seconds?)
+    }
 }
 
 /// Who measured.
@@ -254,7 +262,8 @@ pub struct LookupPath {
 /// A share of the target's CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShare {
-    /// What it was doing: `user`, `fault`, `mmap`, `munmap`, …, `other_kernel`.
+    /// What it was doing: `user`, `allocator` (in user mode as well; absent where no stack tells),
+    /// `fault`, `mmap`, `munmap`, …, `other_kernel`.
     #[serde(rename = "where")]
     pub place: String,
     /// Between 0 and 1.
@@ -265,20 +274,24 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk` or `fault`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `fault`, `cpu` or `lookup`.
     pub kind: String,
+    /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Innermost first.
     pub frames: Vec<Frame>,
-    /// Calls or faults that it stands for.
+    /// Calls, faults, samples or look-ups that it stands for.
     pub count: u64,
     /// Bytes that the calls were about.
     pub bytes: u64,
-    /// Kernel time of the calls; unknown for faults of a backend without exits.
+    /// Kernel time of the calls; CPU time of the samples; unknown for look-ups and for faults of a
+    /// backend without exits.
     pub seconds: Option<f64>,
 }
 
 /// A place in a program.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Frame {
     /// The function, demangled.

@@ -1,6 +1,9 @@
 //! Who asked the kernel for a mapping: an allocator, or the program itself.
 
-use crate::aggregate::snapshot::{Frame, StackTotals};
+use crate::aggregate::{
+    snapshot::{Frame, StackTotals},
+    user_path::{ALLOCATORS, is_allocation_call},
+};
 use crate::humanize::shortened;
 
 /// The code that called `mmap`.
@@ -20,25 +23,8 @@ pub(super) enum Caller {
     Unknown,
 }
 
-/// Parts of the names of modules and symbols that give an allocator away.
-const ALLOCATORS: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "hoard"];
-
 /// Functions of glibc's `malloc`, recognised in static executables.
 const GLIBC_INTERNALS: [&str; 3] = ["sysmalloc", "_int_malloc", "__libc_malloc"];
-
-/// Entry points through which programs reach an allocator.
-const ALLOCATION_CALLS: [&str; 10] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "memalign",
-    "aligned_alloc",
-    "operator new",
-    "alloc::alloc",
-    "__rust_alloc",
-    "__rdl_alloc",
-    "_Znwm",
-];
 
 /// Characters of a symbol that a sentence can take.
 const SYMBOL_IN_SENTENCE: usize = 60;
@@ -82,7 +68,7 @@ pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
         !is_mmap(frame)
             && !is_c_library(module)
             && !ALLOCATORS.iter().any(|name| module.contains(name))
-            && !ALLOCATION_CALLS.iter().any(|name| symbol.contains(name))
+            && !is_allocation_call(symbol)
             && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
     })
 }

@@ -37,6 +37,8 @@ pub(super) struct Account<'a, N> {
     pub(super) traced: &'a Traced,
     pub(super) window: Duration,
     pub(super) undecodable: u64,
+    /// The part of the CPU samples in user mode that are inside an allocator, where stacks tell.
+    pub(super) in_allocator: Option<f64>,
     pub(super) run_seconds: Option<f64>,
 }
 
@@ -66,7 +68,7 @@ impl<N: KernelNames> Account<'_, N> {
                 .map(|function| (function.name().to_owned(), self.lookup(function, cpu_seconds)))
                 .collect(),
             lock_waits: attached("mmap_lock").then(|| locks::waits(&self.counters.lock_waits)),
-            cpu_samples: state.cpu.shares(),
+            cpu_samples: state.cpu.shares(self.in_allocator),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
                 share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),

@@ -137,6 +137,7 @@ pub(crate) fn churning() -> Recording {
         address_space: Some(space()),
         stacks: vec![StackTotals {
             kind: "mmap".to_owned(),
+            place: None,
             frames: vec![
                 frame("mmap64", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x11_7ab0),
                 frame("sysmalloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x9_f2c1),
