@@ -231,6 +231,9 @@ pub struct LookupTotals {
     pub why: BTreeMap<String, f64>,
     /// The most frequent ways through the kernel, sampled.
     pub paths: Vec<LookupPath>,
+    /// The mappings that were looked up most, sampled, as they were named when the window ended;
+    /// empty where the function has no address or the mappings could not be read.
+    pub mappings: Vec<LookupMapping>,
 }
 
 /// Waits for `mmap_lock`, the lock of the target's address space.
@@ -255,6 +258,18 @@ pub struct LockWait {
 pub struct LookupPath {
     /// The calling functions, innermost first.
     pub frames: Vec<String>,
+    /// Share of the function's calls.
+    pub share: f64,
+}
+
+/// Mappings that were looked up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LookupMapping {
+    /// `[heap]`, a file's name, `anon` and a size, …
+    pub name: String,
+    /// Areas of that name.
+    pub areas: u64,
     /// Share of the function's calls.
     pub share: f64,
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tracer_common::ProcessId;
 
-use super::{cpu_stacks::CpuStacks, stack_kind::StackKind};
+use super::{reservoir::Reservoir, stack_kind::StackKind};
 use crate::unwind::StackCopy;
 
 /// Different stacks kept; what comes after is counted as lost.
@@ -61,7 +61,8 @@ pub struct StackSum {
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
     sums: HashMap<StackKey, StackSum>,
-    cpu: CpuStacks,
+    /// Code runs at any of its instructions, so that nearly every stack in user mode is another one.
+    cpu: Reservoir<StackKey>,
     waiting: VecDeque<Sample>,
     waiting_bytes: usize,
     loaded: HashSet<Program>,
@@ -145,7 +146,7 @@ impl Stacks {
 
     /// Stacks of CPU samples.
     #[must_use]
-    pub fn cpu(&self) -> &CpuStacks {
+    pub fn cpu(&self) -> &Reservoir<StackKey> {
         &self.cpu
     }
 

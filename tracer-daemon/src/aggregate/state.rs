@@ -15,7 +15,7 @@ use super::{
     mappings::{AddressSpace, CallTime, Cycle, Placement},
     snapshot::LookupPath,
     stack_kind::StackKind,
-    stacks::{Sample, StackSum, Stacks},
+    stacks::{Program, Sample, StackSum, Stacks},
 };
 use crate::{decode::Event, unwind::StackCopy};
 
@@ -175,6 +175,10 @@ impl<N: KernelNames> State<N> {
         let frames = &sample.frames[..depth];
         let path = self.paths.path(frames, &self.kernel_names);
         self.lookups.add(function, path, frames, u64::from(sample.weight));
+        if sample.address != 0 {
+            let program = self.program(sample.header.process);
+            self.lookups.add_address(function, program, sample.address);
+        }
         if let Some(stack) = stack {
             let sum = StackSum { count: u64::from(sample.stack_weight), ..StackSum::default() };
             self.stack(sample.header.process, StackKind::Lookup(function), stack, sum);
@@ -188,9 +192,12 @@ impl<N: KernelNames> State<N> {
         stack: &Arc<StackCopy>,
         sum: StackSum,
     ) {
-        let programs = self.processes.get(&process).map_or(0, |known| known.programs);
-        let stack = Arc::clone(stack);
-        self.stacks.wait(Sample { program: (process, programs), kind, stack, sum });
+        let (program, stack) = (self.program(process), Arc::clone(stack));
+        self.stacks.wait(Sample { program, kind, stack, sum });
+    }
+
+    fn program(&self, process: ProcessId) -> Program {
+        (process, self.processes.get(&process).map_or(0, |known| known.programs))
     }
 
     /// The most frequent ways to a look-up.

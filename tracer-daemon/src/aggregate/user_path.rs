@@ -60,6 +60,9 @@ const PATHS: [&str; 8] = [
 const NAMESPACES: [&str; 2] = ["std::", "__gnu_cxx::"];
 const MEMBERS: [&str; 4] = ["allocate", "deallocate", "_M_allocate", "_M_deallocate"];
 
+/// Where the libraries of C++ and Rust keep their functions.
+const LIBRARIES: [&str; 5] = ["std::", "core::", "alloc::", "__gnu_cxx::", "__rustc::"];
+
 /// Whether a function is an allocator's entry point, or a wrapper that does nothing but call one.
 #[must_use]
 pub fn is_allocation_call(symbol: &str) -> bool {
@@ -68,6 +71,13 @@ pub fn is_allocation_call(symbol: &str) -> bool {
     PATHS.iter().any(|part| path.starts_with(part))
         || NAMESPACES.iter().any(|space| path.starts_with(space)) && MEMBERS.contains(&last)
         || CALLS.contains(&undecorated(&path))
+}
+
+/// Whether a function belongs to a language's library: nobody cures anything there.
+#[must_use]
+pub fn is_standard_library(symbol: &str) -> bool {
+    let path = plain(symbol);
+    LIBRARIES.iter().any(|library| path.starts_with(library))
 }
 
 /// Whether a stack in user mode is inside an allocator: a library that is nothing else, or below an
@@ -84,15 +94,18 @@ pub fn in_allocator(frames: &[Frame]) -> bool {
         || inside.filter_map(|frame| frame.symbol.as_deref()).any(is_allocation_call)
 }
 
-/// A function's name and what holds it, without arguments: `Vec::push`.
+/// A function's name without arguments, and the type that holds it: `Vec::push`. Types are told by
+/// their capital.
 #[must_use]
 pub fn short_name(symbol: &str) -> String {
     let path = plain(symbol);
     let parts: Vec<_> = path.split("::").filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
         [] => symbol.to_owned(),
-        [name] => (*name).to_owned(),
-        [.., holder, name] => format!("{holder}::{name}"),
+        [.., holder, name] if holder.starts_with(char::is_uppercase) || name.starts_with('{') => {
+            format!("{holder}::{name}")
+        }
+        [.., name] => (*name).to_owned(),
     }
 }
 
@@ -170,11 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn libraries_are_known_by_their_namespaces() {
+        for symbol in ["core::ptr::read_volatile", "<alloc::vec::Vec<T> as Drop>::drop"] {
+            assert!(is_standard_library(symbol), "{symbol}");
+        }
+        for symbol in ["score::run", "<app::Iter as core::iter::Iterator>::next", "main"] {
+            assert!(!is_standard_library(symbol), "{symbol}");
+        }
+    }
+
+    #[test]
     fn short_names_tell_functions_apart() {
         for (symbol, short) in [
             ("spin(long)", "spin"),
-            ("find_vma_hot::touch_afresh", "find_vma_hot::touch_afresh"),
-            ("core::ptr::mut_ptr::<impl *mut T>::read_volatile", "mut_ptr::read_volatile"),
+            ("find_vma_hot::touch_afresh", "touch_afresh"),
+            ("core::ptr::mut_ptr::<impl *mut T>::read_volatile", "read_volatile"),
+            ("std::rt::lang_start::{{closure}}", "lang_start::{{closure}}"),
             ("alloc::vec::Vec<T,A>::push", "Vec::push"),
             ("operator new(unsigned long)", "operator new"),
             ("(anonymous namespace)::work()", "(anonymous namespace)::work()"),

@@ -2,7 +2,7 @@
 
 use crate::aggregate::{
     snapshot::{Frame, StackTotals},
-    user_path::{ALLOCATORS, is_allocation_call},
+    user_path::{ALLOCATORS, is_allocation_call, is_standard_library},
 };
 use crate::humanize::shortened;
 
@@ -60,9 +60,10 @@ pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
     Caller::Direct
 }
 
-/// The first place outside of the C library and of any allocator: where a cure can be applied.
+/// The first place outside of the C library, of any allocator and of the language's own library:
+/// where a cure can be applied.
 pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
-    stack.frames.iter().find(|frame| {
+    let mut outside = stack.frames.iter().filter(|frame| {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         let module = file_name(frame);
         !is_mmap(frame)
@@ -70,7 +71,9 @@ pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
             && !ALLOCATORS.iter().any(|name| module.contains(name))
             && !is_allocation_call(symbol)
             && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
-    })
+    });
+    let first = outside.clone().next();
+    outside.find(|frame| !frame.symbol.as_deref().is_some_and(is_standard_library)).or(first)
 }
 
 /// A frame as text: `symbol (module+0xoffset)`.
@@ -174,13 +177,19 @@ mod tests {
 
     #[test]
     fn the_call_site_is_in_the_program() {
-        let stack = stack(&[
+        let request = stack(&[
             (Some("mmap64"), "/l/libc.so.6"),
             (None, "/l/libc.so.6"),
             (Some("operator new(unsigned long)"), "/l/libstdc++.so.6"),
             (Some("handle_request"), "/opt/app/server"),
         ]);
-        let site = call_site(&stack).map(frame_text);
+        let site = call_site(&request).map(frame_text);
         assert_eq!(site.as_deref(), Some("handle_request (server+0x10)"));
+        let library = (Some("core::ptr::read_volatile"), "/opt/app/server");
+        let site = |frames: &[Named]| call_site(&stack(frames)).map(frame_text);
+        let inlined = site(&[library, (Some("touch"), "/opt/app/server")]);
+        assert_eq!(inlined.as_deref(), Some("touch (server+0x10)"));
+        let alone = site(&[library]);
+        assert_eq!(alone.as_deref(), Some("core::ptr::read_volatile (server+0x10)"));
     }
 }

@@ -14,10 +14,13 @@ use crate::{
         counters::Counters,
         kernel_path::KernelNames,
         locks,
-        snapshot::{Cpu, FaultTotals, LookupTotals, Overhead, ProbeStatus, SyscallTotals, Window},
+        snapshot::{
+            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, SyscallTotals,
+            Window,
+        },
         state::State,
     },
-    census::ProcessStat,
+    census::{Area, ProcessStat},
 };
 
 const NS: f64 = 1e9;
@@ -40,6 +43,8 @@ pub(super) struct Account<'a, N> {
     /// The part of the CPU samples in user mode that are inside an allocator, where stacks tell.
     pub(super) in_allocator: Option<f64>,
     pub(super) run_seconds: Option<f64>,
+    /// The target's areas when they were last read; none: they never were.
+    pub(super) areas: &'a [Area],
 }
 
 impl<N: KernelNames> Account<'_, N> {
@@ -108,6 +113,14 @@ impl<N: KernelNames> Account<'_, N> {
             share,
             why: self.state.lookups.why(function),
             paths: self.state.lookup_paths(function),
+            mappings: self.mappings(function),
+        }
+    }
+
+    fn mappings(&self, function: Lookup) -> Vec<LookupMapping> {
+        match self.areas {
+            [] => Vec::new(),
+            areas => self.state.lookups.mappings(function, self.traced.process, areas),
         }
     }
 

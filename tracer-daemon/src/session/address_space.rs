@@ -9,7 +9,7 @@ use tracer_common::ProcessId;
 use crate::{
     aggregate::snapshot::Mappings,
     census::{
-        AreaReading, Image, ProcRoot,
+        Area, AreaReading, Image, ProcRoot,
         address_space::{AddressSpace, Growth, census},
     },
     source::Readers,
@@ -72,6 +72,11 @@ impl AddressSpaceWatch {
             Ok(_) => {}
             Err(error) => log::debug!("no census: {error}"),
         }
+    }
+
+    /// The areas of the last reading; none: the process ended before the first.
+    pub(super) fn areas(&self) -> &[Area] {
+        self.last.as_ref().map_or(&[], |(reading, _)| &reading.areas)
     }
 
     /// The figures of the last reading, with the requests of the window; `None`: the process ended

@@ -257,6 +257,7 @@ impl Session {
             undecodable: self.undecodable,
             in_allocator: named.cpu.in_allocator(),
             run_seconds: self.cost.scaled_to(window),
+            areas: self.space.areas(),
         };
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));

@@ -10,6 +10,7 @@ mod daemon;
 mod errors;
 mod hot;
 mod lookups;
+mod perf;
 mod real;
 mod stacks;
 mod support;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
+    trials.extend(perf::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(stacks::trials(&machine));

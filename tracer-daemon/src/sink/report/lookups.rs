@@ -7,6 +7,8 @@ use crate::humanize::{count, number, percent};
 const WORTH_NAMING: f64 = 0.01;
 /// User code that is named for each function.
 const SITES_SHOWN: usize = 3;
+/// Mappings that are named for each function.
+const MAPPINGS_SHOWN: usize = 4;
 
 /// Look-ups of areas, and searches for room.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
@@ -24,6 +26,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         page.line(Tone::Plain, &line);
         ways(page, totals);
         callers(page, snapshot, function, totals);
+        mappings(page, totals);
     }
 }
 
@@ -52,5 +55,14 @@ fn callers(page: &mut Page, snapshot: &Snapshot, function: &str, totals: &Lookup
     for (site, count) in sites.into_iter().take(SITES_SHOWN) {
         let share = percent(share(count));
         page.line(Tone::Dim, &format!("    by {share:>7}  {site}"));
+    }
+}
+
+/// The mappings that were looked up most.
+fn mappings(page: &mut Page, totals: &LookupTotals) {
+    let worth = totals.mappings.iter().filter(|row| row.share >= WORTH_NAMING);
+    for row in worth.take(MAPPINGS_SHOWN) {
+        let times = if row.areas > 1 { format!(" × {}", count(row.areas)) } else { String::new() };
+        page.line(Tone::Dim, &format!("    in {:>7}  {}{times}", percent(row.share), row.name));
     }
 }
