@@ -6,7 +6,7 @@ use alloctrace::{aggregate::snapshot::Snapshot, sink::Recording};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    support::{Machine, Target, Tracer, ensure, workload},
+    support::{Machine, Target, Tracer, built, ensure, workload},
     trial,
 };
 
@@ -28,7 +28,11 @@ const LOOK_UP: [&str; 6] = [
 ];
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
-    vec![trial("shares_of_cpu_samples_agree_with_perf", machine.lacks(&["perf"]), shares)]
+    let missing = machine.lacks(&["perf"]);
+    vec![
+        trial("shares_of_cpu_samples_agree_with_perf", missing.clone(), look_ups),
+        trial("the_allocators_share_agrees_with_perf", missing, allocator),
+    ]
 }
 
 /// Samples of which a part is of some sort.
@@ -38,15 +42,45 @@ struct Sampled {
     samples: f64,
 }
 
-fn shares() -> Result<(), Failed> {
+/// A place in a stack that perf took.
+struct Place {
+    address: u64,
+    function: String,
+    module: String,
+}
+
+impl Place {
+    /// Addresses of the kernel are the upper half.
+    fn in_kernel(&self) -> bool {
+        self.address >> 63 == 1
+    }
+}
+
+/// Innermost first.
+type PerfStack = Vec<Place>;
+
+fn look_ups() -> Result<(), Failed> {
+    let mut workload = Command::new(workload("find_vma_hot"));
+    workload.args(["--wait", "--seconds", SECONDS]);
+    let (recording, stacks) = sample(&mut workload, ["pid", "touches"])?;
+    agree("user mode", ours(&recording, &["user", "allocator"])?, theirs(&stacks, is_user))?;
+    agree("look-ups", ours(&recording, &["look_up"])?, theirs(&stacks, is_look_up))
+}
+
+/// The program calls nothing of the C library but its allocator.
+fn allocator() -> Result<(), Failed> {
+    let program = built("heap", &["-O1", "-fomit-frame-pointer"]);
+    let (recording, stacks) = sample(Command::new(program).arg(SECONDS), ["ready", "done"])?;
+    agree("allocator", ours(&recording, &["allocator"])?, theirs(&stacks, is_in_libc))?;
+    agree("user mode", ours(&recording, &["user", "allocator"])?, theirs(&stacks, is_user))
+}
+
+/// Both sample what the program does between the two words that it says.
+fn sample(program: &mut Command, says: [&str; 2]) -> Result<(Recording, Vec<PerfStack>), Failed> {
     let directory = tempfile::tempdir()?;
     let data = directory.path().join("perf.data");
-    let mut target = Target::start(Command::new(workload("find_vma_hot")).args([
-        "--wait",
-        "--seconds",
-        SECONDS,
-    ]));
-    target.hear("pid");
+    let mut target = Target::start(program);
+    target.hear(says[0]);
     let mut perf = Command::new("perf")
         .args(["record", "-q", "-e", "cpu-clock", "-F", FREQUENCY, "-g", "-p"])
         .arg(target.pid().to_string())
@@ -55,44 +89,44 @@ fn shares() -> Result<(), Failed> {
         .spawn()?;
     let tracer = Tracer::attach(target.pid(), &[]);
     target.nudge();
-    target.hear("touches");
+    target.hear(says[1]);
     let recording = tracer.interrupt()?;
     // It ends with its target.
     drop(target);
     ensure(perf.wait()?.success(), "perf record failed")?;
-    let script = script(&data)?;
-    agree("user mode", ours(&recording, &["user", "allocator"])?, theirs(&script, is_user))?;
-    agree("look-ups", ours(&recording, &["look_up"])?, theirs(&script, is_look_up))
+    Ok((recording, script(&data)?))
 }
 
-/// The stacks that perf took, innermost function first; kernel functions and places only.
-fn script(data: &Path) -> Result<Vec<Vec<(u64, String)>>, Failed> {
-    let out = Command::new("perf").args(["script", "-F", "ip,sym", "-i"]).arg(data).output()?;
+fn script(data: &Path) -> Result<Vec<PerfStack>, Failed> {
+    let out = Command::new("perf").args(["script", "-F", "ip,sym,dso", "-i"]).arg(data).output()?;
     ensure(out.status.success(), String::from_utf8_lossy(&out.stderr))?;
     let text = String::from_utf8(out.stdout)?;
-    let frame = |line: &str| {
-        let (address, name) = line.trim().split_once(' ')?;
-        Some((u64::from_str_radix(address, 16).ok()?, name.trim().to_owned()))
-    };
-    let stacks = text.split("\n\n").map(|stack| stack.lines().filter_map(frame).collect());
-    Ok(stacks.filter(|stack: &Vec<_>| !stack.is_empty()).collect())
+    let stacks = text.split("\n\n").map(|stack| stack.lines().filter_map(place).collect());
+    Ok(stacks.filter(|stack: &PerfStack| !stack.is_empty()).collect())
 }
 
-/// Addresses of the kernel are the upper half.
-fn in_kernel(frame: &(u64, String)) -> bool {
-    frame.0 >> 63 == 1
+/// `    7f0011223344 malloc (/usr/lib/libc.so.6)`.
+fn place(line: &str) -> Option<Place> {
+    let (address, rest) = line.trim().split_once(' ')?;
+    let (function, module) = rest.rsplit_once(" (")?;
+    let address = u64::from_str_radix(address, 16).ok()?;
+    Some(Place { address, function: function.to_owned(), module: module.to_owned() })
 }
 
-fn is_user(stack: &[(u64, String)]) -> bool {
-    stack.first().is_some_and(|frame| !in_kernel(frame))
+fn is_user(stack: &[Place]) -> bool {
+    stack.first().is_some_and(|place| !place.in_kernel())
 }
 
-fn is_look_up(stack: &[(u64, String)]) -> bool {
-    let mut kernel = stack.iter().take_while(|frame| in_kernel(frame));
-    kernel.any(|(_, name)| name.split('.').next().is_some_and(|name| LOOK_UP.contains(&name)))
+fn is_in_libc(stack: &[Place]) -> bool {
+    is_user(stack) && stack.first().is_some_and(|place| place.module.contains("libc.so"))
 }
 
-fn theirs(stacks: &[Vec<(u64, String)>], is_it: fn(&[(u64, String)]) -> bool) -> Sampled {
+fn is_look_up(stack: &[Place]) -> bool {
+    let mut kernel = stack.iter().take_while(|place| place.in_kernel());
+    kernel.any(|place| place.function.split('.').next().is_some_and(|name| LOOK_UP.contains(&name)))
+}
+
+fn theirs(stacks: &[PerfStack], is_it: fn(&[Place]) -> bool) -> Sampled {
     let samples = stacks.len() as f64;
     let share = stacks.iter().filter(|stack| is_it(stack)).count() as f64 / samples;
     Sampled { share, samples }
@@ -115,8 +149,9 @@ fn agree(what: &str, ours: Sampled, theirs: Sampled) -> Result<(), Failed> {
     let all = ours.samples + theirs.samples;
     let share = (ours.share * ours.samples + theirs.share * theirs.samples) / all;
     let error = (share * (1.0 - share) * (1.0 / ours.samples + 1.0 / theirs.samples)).sqrt();
-    let apart = (ours.share - theirs.share).abs() / error;
-    let verdict = format!("{what}: {ours:?}, perf has {theirs:?}: {apart:.1} standard deviations");
-    eprintln!("{verdict}");
-    ensure(apart < SIGMAS, verdict)
+    let apart = (ours.share - theirs.share).abs();
+    ensure(
+        apart <= SIGMAS * error,
+        format!("{what}: {ours:?}, perf has {theirs:?}; the standard deviation is {error}"),
+    )
 }
