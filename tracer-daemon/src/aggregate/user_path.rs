@@ -6,7 +6,7 @@ use super::snapshot::Frame;
 pub const ALLOCATORS: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "hoard"];
 
 /// Functions through which programs reach an allocator, without what libraries put before them.
-const CALLS: [&str; 29] = [
+const CALLS: [&str; 30] = [
     "malloc",
     "calloc",
     "realloc",
@@ -19,6 +19,8 @@ const CALLS: [&str; 29] = [
     "valloc",
     "pvalloc",
     "malloc_trim",
+    // musl's `malloc` ends in a jump to it.
+    "malloc_impl",
     // jemalloc's own interface, jemalloc(3).
     "mallocx",
     "rallocx",
@@ -148,6 +150,7 @@ mod tests {
         for symbol in [
             "malloc",
             "__libc_free",
+            "__libc_malloc_impl",
             "__GI___libc_malloc",
             "realloc@@GLIBC_2.2.5",
             "_rjem_malloc",
