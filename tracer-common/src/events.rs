@@ -34,6 +34,10 @@ pub enum RecordKind {
     Exit = 8,
     /// [`crate::LookupSample`].
     Lookup = 9,
+    /// [`WithStack`] of [`CpuSample`].
+    CpuStack = 10,
+    /// [`WithStack`] of [`crate::LookupSample`].
+    LookupStack = 11,
 }
 
 impl RecordKind {
@@ -50,6 +54,8 @@ impl RecordKind {
             7 => Self::Exec,
             8 => Self::Exit,
             9 => Self::Lookup,
+            10 => Self::CpuStack,
+            11 => Self::LookupStack,
             _ => return None,
         })
     }
@@ -109,7 +115,7 @@ pub struct FaultSample {
 pub struct CpuSample {
     /// Who and when.
     pub header: Header,
-    /// 1: in user mode, without frames; 0: in the kernel.
+    /// 1: in user mode, without kernel frames; 0: in the kernel.
     pub user: u32,
     /// Frames in use.
     pub depth: u32,

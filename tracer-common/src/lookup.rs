@@ -70,8 +70,10 @@ pub struct LookupSample {
     pub weight: u32,
     /// The address that was looked up; 0 where the function has none.
     pub address: u64,
+    /// Look-ups that a user stack which comes with it stands for; 0: no stack.
+    pub stack_weight: u32,
     /// Frames in use.
-    pub depth: u64,
+    pub depth: u32,
     /// Kernel return addresses, innermost first.
     pub frames: [u64; KERNEL_FRAMES],
 }

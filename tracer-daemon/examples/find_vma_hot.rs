@@ -46,16 +46,7 @@ fn main() {
         // The tracer is ready when a line comes in.
         let _ = std::io::stdin().read(&mut [0; 64]);
     }
-    let end = Instant::now() + options.until;
-    let mut touches = 0_u64;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    while Instant::now() < end {
-        for _ in 0..1000 {
-            touch_afresh(base, options.areas, &mut random);
-        }
-        touches += 1000;
-    }
-    println!("touches {touches}");
+    println!("touches {}", work(base, &options));
     if options.wait {
         let _ = std::io::stdin().read(&mut [0; 64]);
     }
@@ -86,6 +77,28 @@ fn plant(areas: usize, cured: bool) -> *mut u8 {
         }
     }
     base
+}
+
+/// Touches pages until the time is up. A function of its own, as those below, so that a stack has
+/// something to show.
+#[inline(never)]
+fn work(base: *mut u8, options: &Options) -> u64 {
+    let end = Instant::now() + options.until;
+    let mut touches = 0;
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    while Instant::now() < end {
+        touches += touch_many(base, options.areas, &mut random);
+    }
+    touches
+}
+
+#[inline(never)]
+fn touch_many(base: *mut u8, areas: usize, random: &mut u64) -> u64 {
+    const TOUCHES: u64 = 1000;
+    for _ in 0..TOUCHES {
+        touch_afresh(base, areas, random);
+    }
+    TOUCHES
 }
 
 /// Reads a page that is not there: the fault looks its area up and maps the page of zeros.

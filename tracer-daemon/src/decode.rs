@@ -18,10 +18,10 @@ pub enum Event {
     Memory(Syscall, MemoryCall, Option<Arc<StackCopy>>),
     /// A sampled page fault, and the user stack it came from.
     Fault(FaultSample, Option<Arc<StackCopy>>),
-    /// What a CPU was doing.
-    Cpu(CpuSample),
-    /// A look-up of an area, or a search for room.
-    Lookup(Lookup, LookupSample),
+    /// What a CPU was doing, and the user stack on which.
+    Cpu(CpuSample, Option<Arc<StackCopy>>),
+    /// A look-up of an area, or a search for room, and the user stack it came from.
+    Lookup(Lookup, LookupSample, Option<Arc<StackCopy>>),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -47,7 +47,7 @@ pub enum DecodeError {
     Lookup(u32),
     /// More frames than a record has room for.
     #[error("record with a stack of {0} frames")]
-    Depth(u64),
+    Depth(u32),
     /// More bytes of a stack than a record has room for.
     #[error("record with a stack of {0} bytes")]
     Stack(u64),
@@ -71,20 +71,15 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             let (fault, stack) = with_stack(bytes)?;
             Event::Fault(fault, Some(stack))
         }
-        RecordKind::Cpu => {
-            let sample: CpuSample = read(bytes)?;
-            if sample.depth as usize > KERNEL_FRAMES {
-                return Err(DecodeError::Depth(sample.depth.into()));
-            }
-            Event::Cpu(sample)
+        RecordKind::Cpu => cpu(read(bytes)?, None)?,
+        RecordKind::CpuStack => {
+            let (sample, stack) = with_stack(bytes)?;
+            cpu(sample, Some(stack))?
         }
-        RecordKind::Lookup => {
-            let sample: LookupSample = read(bytes)?;
-            if sample.depth > KERNEL_FRAMES as u64 {
-                return Err(DecodeError::Depth(sample.depth));
-            }
-            let function = Lookup::from_u32(sample.function);
-            Event::Lookup(function.ok_or(DecodeError::Lookup(sample.function))?, sample)
+        RecordKind::Lookup => lookup(read(bytes)?, None)?,
+        RecordKind::LookupStack => {
+            let (sample, stack) = with_stack(bytes)?;
+            lookup(sample, Some(stack))?
         }
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),
@@ -114,6 +109,8 @@ pub fn trimmed(record: &[u8]) -> &[u8] {
     let stack = |event: &Event| match event {
         Event::Memory(_, _, Some(stack)) => Some((size_of::<MemoryCall>(), stack.bytes.len())),
         Event::Fault(_, Some(stack)) => Some((size_of::<FaultSample>(), stack.bytes.len())),
+        Event::Cpu(_, Some(stack)) => Some((size_of::<CpuSample>(), stack.bytes.len())),
+        Event::Lookup(_, _, Some(stack)) => Some((size_of::<LookupSample>(), stack.bytes.len())),
         _ => None,
     };
     let used = decode(record).ok().as_ref().and_then(stack);
@@ -124,6 +121,21 @@ pub fn trimmed(record: &[u8]) -> &[u8] {
 fn memory(call: MemoryCall, stack: Option<Arc<StackCopy>>) -> Result<Event, DecodeError> {
     let syscall = Syscall::from_u32(call.syscall).ok_or(DecodeError::Syscall(call.syscall))?;
     Ok(Event::Memory(syscall, call, stack))
+}
+
+fn cpu(sample: CpuSample, stack: Option<Arc<StackCopy>>) -> Result<Event, DecodeError> {
+    check_depth(sample.depth)?;
+    Ok(Event::Cpu(sample, stack))
+}
+
+fn lookup(sample: LookupSample, stack: Option<Arc<StackCopy>>) -> Result<Event, DecodeError> {
+    check_depth(sample.depth)?;
+    let function = Lookup::from_u32(sample.function);
+    Ok(Event::Lookup(function.ok_or(DecodeError::Lookup(sample.function))?, sample, stack))
+}
+
+fn check_depth(depth: u32) -> Result<(), DecodeError> {
+    if depth as usize > KERNEL_FRAMES { Err(DecodeError::Depth(depth)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -201,7 +213,7 @@ mod tests {
 
     #[test]
     fn no_bytes_make_it_panic() {
-        let mut bytes = vec![0u8; 600];
+        let mut bytes = vec![0u8; 1200];
         for seed in 0..20_000u32 {
             let mut x = seed.wrapping_mul(2_654_435_761) | 1;
             for byte in &mut bytes {
@@ -210,7 +222,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 10).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 13).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

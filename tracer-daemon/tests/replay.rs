@@ -3,8 +3,8 @@
 //!
 //! `fixtures/churn.records` was made by
 //! `alloctrace attach --pid PID --dump FILE` on
-//! `env -i setarch -R mmap_churn --wait --cycles 300 --pause-us 2000`; the environment and a random
-//! gap would be copied with each stack.
+//! `env -i setarch -R mmap_churn --wait --cycles 300 --pause-us 2000`, built with
+//! `-C force-frame-pointers=yes`; the environment and a random gap would be copied with each stack.
 
 use alloctrace::{
     aggregate::{
@@ -36,7 +36,7 @@ fn replayed() -> State<NoNames> {
     for record in replay::records(DUMP) {
         state.apply(&decode(record).expect("a record of this version"));
     }
-    // The program that was recorded is not here; the workload has frame pointers.
+    // The program that was recorded is not here; it has frame pointers.
     while let Some(Sample { program: (process, program), kind, stack, sum }) =
         state.stacks.next_waiting()
     {
@@ -64,7 +64,7 @@ fn stacks_stand_for_every_call() {
     let state = replayed();
     for kind in ["mmap", "munmap"] {
         let all = state.stacks.heaviest(usize::MAX);
-        let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind == kind).collect();
+        let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind.name() == kind).collect();
         // The first 64 calls of a thread come with their stacks, and one of 256 of the others; here
         // every second call is a munmap.
         let count: u64 = stacks.iter().map(|(_, sum)| sum.count).sum();

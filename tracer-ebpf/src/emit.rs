@@ -94,6 +94,33 @@ pub fn emit_with_stack<T: 'static>(ctx: &impl EbpfContext, record: T, cause: Los
     entry.submit(wake.flags());
 }
 
+/// Writes a record that is too large for the program's own stack, with the user stack behind it if
+/// so wanted. `fill` writes every field that is read later.
+#[inline(always)]
+pub fn emit_in_place<T: 'static>(
+    ctx: &impl EbpfContext,
+    with_stack: bool,
+    cause: Loss,
+    fill: impl Fn(*mut T),
+) {
+    if !with_stack {
+        if let Some(mut entry) = reserve::<T>(cause) {
+            fill(entry.as_mut_ptr());
+            entry.submit(Wake::Later.flags());
+        }
+        return;
+    }
+    if let Some(mut entry) = reserve::<WithStack<T>>(cause) {
+        let place = entry.as_mut_ptr();
+        // SAFETY: `place` is the reserved record, and as in `emit_with_stack`.
+        unsafe {
+            fill(&raw mut (*place).record);
+            copy_user_stack(ctx, &raw mut (*place).stack);
+        }
+        entry.submit(Wake::Later.flags());
+    }
+}
+
 /// Whether a stack may be written now. It takes the room of a hundred records without, of which none
 /// should be lost for it: a quarter of the ring buffer is left to them.
 #[inline(always)]
@@ -134,16 +161,10 @@ pub fn kernel_stack(ctx: &impl EbpfContext, frames: *mut [u64; KERNEL_FRAMES]) -
 
 /// Room for a record.
 #[inline(always)]
-pub fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
+fn reserve<T: 'static>(cause: Loss) -> Option<RingBufEntry<T>> {
     let entry = EVENTS.reserve::<T>(0);
     if entry.is_none() {
         lose(cause);
     }
     entry
-}
-
-/// Hands a record over.
-#[inline(always)]
-pub fn submit<T>(entry: RingBufEntry<T>) {
-    entry.submit(Wake::Later.flags());
 }

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tracer_common::Lookup;
+use tracer_common::{Lookup, ProcessId};
 
 use super::{
     kernel_path::{KernelNames, Path},
-    snapshot::LookupPath,
+    lookup_mappings::mappings,
+    reservoir::Reservoir,
+    snapshot::{LookupMapping, LookupPath},
+    stacks::Program,
 };
+use crate::census::Area;
 
 /// Different stacks that are kept; one beyond counts as unkept.
 const MOST_STACKS: usize = 8192;
@@ -23,6 +27,7 @@ const OTHER: &str = "other";
 pub struct Lookups {
     why: BTreeMap<(Lookup, &'static str), u64>,
     stacks: HashMap<(Lookup, Vec<u64>), u64>,
+    addresses: BTreeMap<Lookup, Reservoir<(Program, u64)>>,
 }
 
 impl Lookups {
@@ -33,6 +38,30 @@ impl Lookups {
         if self.stacks.len() < MOST_STACKS || self.stacks.contains_key(&key) {
             *self.stacks.entry(key).or_default() += weight;
         }
+    }
+
+    /// The address that a sample was for.
+    pub fn add_address(&mut self, function: Lookup, program: Program, address: u64) {
+        self.addresses.entry(function).or_default().add((program, address));
+    }
+
+    /// The mappings that a function looked up most. `areas` are those of the last program of
+    /// `process`, in ascending order.
+    #[must_use]
+    pub fn mappings(
+        &self,
+        function: Lookup,
+        process: ProcessId,
+        areas: &[Area],
+    ) -> Vec<LookupMapping> {
+        let mut addresses =
+            self.addresses.get(&function).map(Reservoir::counts).unwrap_or_default();
+        addresses.retain(|((program, _), _)| program.0 == process);
+        let last = addresses.iter().map(|((program, _), _)| program.1).max();
+        addresses.retain(|((program, _), _)| Some(program.1) == last);
+        let addresses: Vec<_> =
+            addresses.into_iter().map(|((_, address), weight)| (address, weight)).collect();
+        mappings(&addresses, areas)
     }
 
     /// Shares of a function's look-ups by what the kernel had been asked for; they add up to 1.

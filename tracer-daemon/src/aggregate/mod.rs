@@ -3,17 +3,22 @@
 pub mod area_rounds;
 pub mod counters;
 pub mod cpu;
+pub mod cpu_sites;
 pub mod cycles;
 pub mod groups;
 pub mod kernel_path;
 pub mod locks;
+pub mod lookup_mappings;
 pub mod lookups;
 pub mod machine;
 pub mod mappings;
 mod pieces;
+pub mod reservoir;
 pub mod snapshot;
+pub mod stack_kind;
 pub mod stacks;
 pub mod state;
+pub mod user_path;
 
 pub use machine::MachineSnapshot;
 pub use snapshot::Snapshot;

@@ -1,12 +1,15 @@
 //! What is known of a target at one moment. Serialised, it is the recording of INTERFACE: base
 //! units, `None` for unknown.
 
+mod lookups;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tracer_common::DURATION_BUCKETS;
 
 use crate::census::address_space::AddressSpace;
+pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
 
 /// Everything measured so far on one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,12 +42,20 @@ pub struct Snapshot {
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
-    /// Sampled user stacks, heaviest first.
+    /// Sampled user stacks, heaviest first within each kind.
     pub stacks: Vec<StackTotals>,
     /// What is missing, by cause; empty: nothing.
     pub lost: BTreeMap<String, u64>,
     /// What tracing cost.
     pub overhead: Option<Overhead>,
+}
+
+impl Snapshot {
+    /// The target's CPU time in either mode, in seconds.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        Some(self.cpu.user_seconds? + self.cpu.system_seconds?)
+    }
 }
 
 /// Who measured.
@@ -208,53 +219,11 @@ pub struct SizeCycles {
     pub cycles: u64,
 }
 
-/// Look-ups by one of the kernel's functions.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LookupTotals {
-    /// How many; exact.
-    pub calls: u64,
-    /// CPU time in the function, from the samples of the clock; unknown without any.
-    pub seconds: Option<f64>,
-    /// The same as a share of the target's CPU time.
-    pub share: Option<f64>,
-    /// Shares of the calls by what the kernel had been asked for (`fault`, `mmap`, …, `other`),
-    /// sampled.
-    pub why: BTreeMap<String, f64>,
-    /// The most frequent ways through the kernel, sampled.
-    pub paths: Vec<LookupPath>,
-}
-
-/// Waits for `mmap_lock`, the lock of the target's address space.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LockWait {
-    /// `read` (shared, as faults take it) or `write` (alone, as calls that change mappings do).
-    pub side: String,
-    /// The call that waited: `mmap`, `munmap`, …, or `other`: mostly faults.
-    pub call: String,
-    /// Whether the tracer was reading the mappings at the time; it may have been the cause.
-    pub during_census: bool,
-    /// How many; exact.
-    pub waits: u64,
-    /// Time waited, summed over the threads.
-    pub seconds: f64,
-}
-
-/// A way through the kernel to a look-up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LookupPath {
-    /// The calling functions, innermost first.
-    pub frames: Vec<String>,
-    /// Share of the function's calls.
-    pub share: f64,
-}
-
 /// A share of the target's CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShare {
-    /// What it was doing: `user`, `fault`, `mmap`, `munmap`, …, `other_kernel`.
+    /// What it was doing: `user`, `allocator` (in user mode as well; absent where no stack tells),
+    /// `fault`, `mmap`, `munmap`, …, `other_kernel`.
     #[serde(rename = "where")]
     pub place: String,
     /// Between 0 and 1.
@@ -265,20 +234,24 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk` or `fault`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `fault`, `cpu` or `lookup`.
     pub kind: String,
+    /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Innermost first.
     pub frames: Vec<Frame>,
-    /// Calls or faults that it stands for.
+    /// Calls, faults, samples or look-ups that it stands for.
     pub count: u64,
     /// Bytes that the calls were about.
     pub bytes: u64,
-    /// Kernel time of the calls; unknown for faults of a backend without exits.
+    /// Kernel time of the calls; CPU time of the samples; unknown for look-ups and for faults of a
+    /// backend without exits.
     pub seconds: Option<f64>,
 }
 
 /// A place in a program.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Frame {
     /// The function, demangled.

@@ -8,6 +8,7 @@ use std::{
 
 use tracer_common::ProcessId;
 
+use super::{reservoir::Reservoir, stack_kind::StackKind};
 use crate::unwind::StackCopy;
 
 /// Different stacks kept; what comes after is counted as lost.
@@ -24,8 +25,8 @@ pub type Program = (ProcessId, u32);
 pub struct Sample {
     /// Whose it is.
     pub program: Program,
-    /// `mmap`, …, or `fault`.
-    pub kind: &'static str,
+    /// What it led to.
+    pub kind: StackKind,
     /// Where it came from.
     pub stack: Arc<StackCopy>,
     /// What it stands for.
@@ -39,8 +40,8 @@ pub struct StackKey {
     pub process: ProcessId,
     /// Programs that the process had executed by then: addresses mean something in one only.
     pub program: u32,
-    /// `mmap`, …, or `fault`.
-    pub kind: &'static str,
+    /// What it led to.
+    pub kind: StackKind,
     /// Addresses, innermost first.
     pub frames: Vec<u64>,
 }
@@ -48,7 +49,7 @@ pub struct StackKey {
 /// What came from a stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StackSum {
-    /// Calls or faults.
+    /// Calls, faults, samples or look-ups.
     pub count: u64,
     /// Bytes that the calls were about.
     pub bytes: u64,
@@ -60,6 +61,8 @@ pub struct StackSum {
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
     sums: HashMap<StackKey, StackSum>,
+    /// Code runs at any of its instructions, so that nearly every stack in user mode is another one.
+    cpu: Reservoir<StackKey>,
     waiting: VecDeque<Sample>,
     waiting_bytes: usize,
     loaded: HashSet<Program>,
@@ -111,7 +114,9 @@ impl Stacks {
 
     /// Adds what an unwound stack stands for.
     pub fn add(&mut self, key: StackKey, sum: StackSum) {
-        if let Some(known) = self.sums.get_mut(&key) {
+        if matches!(key.kind, StackKind::Cpu(_)) {
+            self.cpu.add(key);
+        } else if let Some(known) = self.sums.get_mut(&key) {
             known.count += sum.count;
             known.bytes += sum.bytes;
             known.duration_ns += sum.duration_ns;
@@ -122,24 +127,36 @@ impl Stacks {
         }
     }
 
-    /// The heaviest stacks, heaviest first: by time, then by count.
+    /// The `most` heaviest stacks of each kind but CPU samples, heaviest first: by time, then by
+    /// count.
     #[must_use]
     pub fn heaviest(&self, most: usize) -> Vec<(&StackKey, StackSum)> {
         let mut all: Vec<_> = self.sums.iter().map(|(key, sum)| (key, *sum)).collect();
         all.sort_by(|(a, x), (b, y)| {
             (y.duration_ns, y.count, &a.frames).cmp(&(x.duration_ns, x.count, &b.frames))
         });
-        all.truncate(most);
+        let mut taken: HashMap<StackKind, usize> = HashMap::new();
+        all.retain(|(key, _)| {
+            let taken = taken.entry(key.kind).or_default();
+            *taken += 1;
+            *taken <= most
+        });
         all
     }
 
-    /// Calls and faults whose stack was not unwound, because too many waited.
+    /// Stacks of CPU samples.
+    #[must_use]
+    pub fn cpu(&self) -> &Reservoir<StackKey> {
+        &self.cpu
+    }
+
+    /// Calls, faults, samples and look-ups whose stack was not unwound, because too many waited.
     #[must_use]
     pub fn not_queued(&self) -> u64 {
         self.not_queued
     }
 
-    /// Calls and faults whose stack found no room.
+    /// Calls, faults and look-ups whose stack found no room.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -148,12 +165,15 @@ impl Stacks {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::Lookup;
+
     use super::*;
 
     fn sample(bytes: usize) -> Sample {
         let stack = StackCopy { bytes: vec![0; bytes].into(), ..StackCopy::default() };
         let sum = StackSum { count: 3, ..StackSum::default() };
-        Sample { program: (ProcessId::new(1, 1), 0), kind: "mmap", stack: Arc::new(stack), sum }
+        let (program, kind) = ((ProcessId::new(1, 1), 0), StackKind::Fault);
+        Sample { program, kind, stack: Arc::new(stack), sum }
     }
 
     #[test]
@@ -169,5 +189,21 @@ mod tests {
         assert_eq!(std::iter::from_fn(|| stacks.next_waiting()).count(), 3);
         stacks.wait(sample(MOST_WAITING_BYTES / 2));
         assert_eq!(stacks.not_queued(), 6);
+    }
+
+    #[test]
+    fn each_kind_has_its_heaviest() {
+        let mut stacks = Stacks::default();
+        let kinds = [StackKind::Fault, StackKind::Lookup(Lookup::FindVma)];
+        for (kind, duration_ns) in kinds.into_iter().zip([1000, 0]) {
+            for count in 1..5 {
+                let frames = vec![count];
+                let key = StackKey { process: ProcessId::new(1, 1), program: 0, kind, frames };
+                stacks.add(key, StackSum { count, bytes: 0, duration_ns });
+            }
+        }
+        let heaviest = stacks.heaviest(2);
+        let found: Vec<_> = heaviest.iter().map(|(key, sum)| (key.kind, sum.count)).collect();
+        assert_eq!(found, [(kinds[0], 4), (kinds[0], 3), (kinds[1], 4), (kinds[1], 3)]);
     }
 }

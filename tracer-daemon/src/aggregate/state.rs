@@ -14,7 +14,8 @@ use super::{
     lookups::Lookups,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
     snapshot::LookupPath,
-    stacks::{Sample, StackSum, Stacks},
+    stack_kind::StackKind,
+    stacks::{Program, Sample, StackSum, Stacks},
 };
 use crate::{decode::Event, unwind::StackCopy};
 
@@ -82,8 +83,10 @@ impl<N: KernelNames> State<N> {
         match event {
             Event::Memory(syscall, call, stack) => self.memory(*syscall, call, stack.as_ref()),
             Event::Fault(fault, stack) => self.fault(fault, stack.as_ref()),
-            Event::Cpu(sample) => self.cpu(sample),
-            Event::Lookup(function, sample) => self.lookup(*function, sample),
+            Event::Cpu(sample, stack) => self.cpu(sample, stack.as_ref()),
+            Event::Lookup(function, sample, stack) => {
+                self.lookup(*function, sample, stack.as_ref());
+            }
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
@@ -136,9 +139,7 @@ impl<N: KernelNames> State<N> {
                 bytes: weight.saturating_mul(syscall.bytes(&call.args, call.result)),
                 duration_ns: weight.saturating_mul(call.duration_ns),
             };
-            let program = (call.header.process, process.programs);
-            let stack = Arc::clone(stack);
-            self.stacks.wait(Sample { program, kind: syscall.name(), stack, sum });
+            self.stack(call.header.process, StackKind::Call(syscall), stack, sum);
         }
     }
 
@@ -152,25 +153,51 @@ impl<N: KernelNames> State<N> {
             let count = u64::from(fault.stack_weight);
             let sum =
                 StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
-            let program = (fault.header.process, process.programs);
-            self.stacks.wait(Sample { program, kind: "fault", stack: Arc::clone(stack), sum });
+            self.stack(fault.header.process, StackKind::Fault, stack, sum);
         }
     }
 
-    fn cpu(&mut self, sample: &CpuSample) {
-        if sample.user != 0 {
-            self.cpu.add_user();
-            return;
+    fn cpu(&mut self, sample: &CpuSample, stack: Option<&Arc<StackCopy>>) {
+        let class = if sample.user != 0 {
+            self.cpu.add_user()
+        } else {
+            let depth = (sample.depth as usize).min(KERNEL_FRAMES);
+            self.cpu.add_kernel(self.paths.path(&sample.frames[..depth], &self.kernel_names))
+        };
+        if let Some(stack) = stack {
+            let sum = StackSum { count: 1, ..StackSum::default() };
+            self.stack(sample.header.process, StackKind::Cpu(class), stack, sum);
         }
+    }
+
+    fn lookup(&mut self, function: Lookup, sample: &LookupSample, stack: Option<&Arc<StackCopy>>) {
         let depth = (sample.depth as usize).min(KERNEL_FRAMES);
-        self.cpu.add_kernel(self.paths.path(&sample.frames[..depth], &self.kernel_names));
-    }
-
-    fn lookup(&mut self, function: Lookup, sample: &LookupSample) {
-        let depth = usize::try_from(sample.depth).unwrap_or(KERNEL_FRAMES).min(KERNEL_FRAMES);
         let frames = &sample.frames[..depth];
         let path = self.paths.path(frames, &self.kernel_names);
         self.lookups.add(function, path, frames, u64::from(sample.weight));
+        if sample.address != 0 {
+            let program = self.program(sample.header.process);
+            self.lookups.add_address(function, program, sample.address);
+        }
+        if let Some(stack) = stack {
+            let sum = StackSum { count: u64::from(sample.stack_weight), ..StackSum::default() };
+            self.stack(sample.header.process, StackKind::Lookup(function), stack, sum);
+        }
+    }
+
+    fn stack(
+        &mut self,
+        process: ProcessId,
+        kind: StackKind,
+        stack: &Arc<StackCopy>,
+        sum: StackSum,
+    ) {
+        let (program, stack) = (self.program(process), Arc::clone(stack));
+        self.stacks.wait(Sample { program, kind, stack, sum });
+    }
+
+    fn program(&self, process: ProcessId) -> Program {
+        (process, self.processes.get(&process).map_or(0, |known| known.programs))
     }
 
     /// The most frequent ways to a look-up.

@@ -1,6 +1,9 @@
 //! Who asked the kernel for a mapping: an allocator, or the program itself.
 
-use crate::aggregate::snapshot::{Frame, StackTotals};
+use crate::aggregate::{
+    snapshot::{Frame, StackTotals},
+    user_path::{ALLOCATORS, is_allocation_call, is_standard_library},
+};
 use crate::humanize::shortened;
 
 /// The code that called `mmap`.
@@ -20,25 +23,8 @@ pub(super) enum Caller {
     Unknown,
 }
 
-/// Parts of the names of modules and symbols that give an allocator away.
-const ALLOCATORS: [&str; 4] = ["jemalloc", "tcmalloc", "mimalloc", "hoard"];
-
 /// Functions of glibc's `malloc`, recognised in static executables.
 const GLIBC_INTERNALS: [&str; 3] = ["sysmalloc", "_int_malloc", "__libc_malloc"];
-
-/// Entry points through which programs reach an allocator.
-const ALLOCATION_CALLS: [&str; 10] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "memalign",
-    "aligned_alloc",
-    "operator new",
-    "alloc::alloc",
-    "__rust_alloc",
-    "__rdl_alloc",
-    "_Znwm",
-];
 
 /// Characters of a symbol that a sentence can take.
 const SYMBOL_IN_SENTENCE: usize = 60;
@@ -74,17 +60,20 @@ pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
     Caller::Direct
 }
 
-/// The first place outside of the C library and of any allocator: where a cure can be applied.
+/// The first place outside of the C library, of any allocator and of the language's own library:
+/// where a cure can be applied.
 pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
-    stack.frames.iter().find(|frame| {
+    let mut outside = stack.frames.iter().filter(|frame| {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         let module = file_name(frame);
         !is_mmap(frame)
             && !is_c_library(module)
             && !ALLOCATORS.iter().any(|name| module.contains(name))
-            && !ALLOCATION_CALLS.iter().any(|name| symbol.contains(name))
+            && !is_allocation_call(symbol)
             && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
-    })
+    });
+    let first = outside.clone().next();
+    outside.find(|frame| !frame.symbol.as_deref().is_some_and(is_standard_library)).or(first)
 }
 
 /// A frame as text: `symbol (module+0xoffset)`.
@@ -188,13 +177,19 @@ mod tests {
 
     #[test]
     fn the_call_site_is_in_the_program() {
-        let stack = stack(&[
+        let request = stack(&[
             (Some("mmap64"), "/l/libc.so.6"),
             (None, "/l/libc.so.6"),
             (Some("operator new(unsigned long)"), "/l/libstdc++.so.6"),
             (Some("handle_request"), "/opt/app/server"),
         ]);
-        let site = call_site(&stack).map(frame_text);
+        let site = call_site(&request).map(frame_text);
         assert_eq!(site.as_deref(), Some("handle_request (server+0x10)"));
+        let library = (Some("core::ptr::read_volatile"), "/opt/app/server");
+        let site = |frames: &[Named]| call_site(&stack(frames)).map(frame_text);
+        let inlined = site(&[library, (Some("touch"), "/opt/app/server")]);
+        assert_eq!(inlined.as_deref(), Some("touch (server+0x10)"));
+        let alone = site(&[library]);
+        assert_eq!(alone.as_deref(), Some("core::ptr::read_volatile (server+0x10)"));
     }
 }

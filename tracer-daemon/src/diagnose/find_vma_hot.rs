@@ -4,7 +4,11 @@
 //! why they are made from samples of the look-ups.
 
 use super::{
-    Cause, Cost, Finding, Saving, Severity, area_index::AreaIndex, caller, estimate, worth,
+    Cause, Cost, Finding, Saving, Severity,
+    area_index::AreaIndex,
+    caller, estimate,
+    hot_spot::{self, HotSpot},
+    worth,
 };
 use crate::aggregate::snapshot::{LookupTotals, Snapshot, StackTotals};
 use crate::humanize::{count, number, percent, shortened};
@@ -50,7 +54,8 @@ struct Look<'a> {
 #[must_use]
 pub fn find_vma_hot(snapshot: &Snapshot) -> Option<Finding> {
     let look = Look::at(snapshot)?;
-    let stack = look.stack(snapshot);
+    let spot = hot_spot(snapshot);
+    let stack = spot.as_ref().map(|spot| spot.stack).or_else(|| look.stack(snapshot));
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     let per_second = look.share * look.cpu_seconds / look.window;
     let severity = worth::severity(per_second, Some(look.share));
@@ -59,7 +64,7 @@ pub fn find_vma_hot(snapshot: &Snapshot) -> Option<Finding> {
         id: ID.to_owned(),
         severity,
         summary: summary(&look, gain),
-        evidence: evidence(&look, snapshot),
+        evidence: evidence(&look, snapshot, spot.as_ref()),
         cause: Cause {
             text: cause(&look, site.as_deref()),
             bytes: None,
@@ -100,7 +105,7 @@ impl<'a> Look<'a> {
         })
     }
 
-    /// The heaviest stack of what the look-ups are made for.
+    /// Where no look-up has a stack: the heaviest of what they are made for.
     fn stack(&self, snapshot: &'a Snapshot) -> Option<&'a StackTotals> {
         let (why, _) = self.why?;
         let stacks = snapshot.stacks.iter().filter(|stack| stack.kind == why);
@@ -127,6 +132,12 @@ impl<'a> Look<'a> {
     }
 }
 
+/// Where the look-ups come from: by their time, else by their number.
+fn hot_spot(snapshot: &Snapshot) -> Option<HotSpot<'_>> {
+    hot_spot::of(snapshot, "cpu", |class| class == LOOK_UP)
+        .or_else(|| hot_spot::of(snapshot, "lookup", |function| function != HOLE_SEARCH))
+}
+
 fn most_frequent(totals: &LookupTotals) -> Option<(&str, f64)> {
     let heaviest = totals.why.iter().max_by(|a, b| a.1.total_cmp(b.1))?;
     Some((heaviest.0.as_str(), *heaviest.1))
@@ -143,7 +154,7 @@ fn summary(look: &Look<'_>, gain: bool) -> String {
     }
 }
 
-fn evidence(look: &Look<'_>, snapshot: &Snapshot) -> Vec<String> {
+fn evidence(look: &Look<'_>, snapshot: &Snapshot, spot: Option<&HotSpot<'_>>) -> Vec<String> {
     let mut lines =
         vec![format!("{} of the CPU samples are inside a look-up", percent(look.share))];
     let measured = snapshot.lookups.iter().filter(|(name, _)| *name != HOLE_SEARCH);
@@ -163,6 +174,12 @@ fn evidence(look: &Look<'_>, snapshot: &Snapshot) -> Vec<String> {
     if let Some((why, share)) = look.why {
         lines.push(format!("{} of them are made for: {why}", percent(share)));
     }
+    if let Some(spot) = spot {
+        lines.push(format!(
+            "{} of the sampled look-ups have the call site of the cause",
+            percent(spot.share)
+        ));
+    }
     lines
 }
 
@@ -178,6 +195,9 @@ fn cause(look: &Look<'_>, site: Option<&str>) -> String {
     }
     match look.why {
         Some(("fault", _)) => format!("page faults, each of which looks its area up{place}"),
+        Some(("other", _)) | None if site.is_some() => {
+            format!("calls and faults that take or touch memory{place}")
+        }
         Some(("other", _)) | None => {
             "calls and faults that take or touch memory; which ones is not known".to_owned()
         }

@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Cause, Cost, Finding, Severity, area_index::AreaIndex, worth};
+use super::{Cause, Cost, Finding, Severity, area_index::AreaIndex, caller, hot_spot, worth};
 use crate::aggregate::Snapshot;
-use crate::aggregate::snapshot::SyscallTotals;
+use crate::aggregate::snapshot::{StackTotals, SyscallTotals};
 use crate::census::address_space::{AddressSpace, RequestFigures};
 use crate::humanize::{bytes, count, percent, seconds, shortened};
 
@@ -18,6 +18,9 @@ const ID: &str = "hole-search";
 
 /// Fewer holes that are too small are ordinary life.
 const MANY_HOLES: u64 = 1_000;
+
+/// The kernel's function that searches.
+const SEARCH: &str = "vm_unmapped_area";
 
 /// Characters of a kernel's release in a sentence.
 const RELEASE: usize = 40;
@@ -36,6 +39,9 @@ pub fn hole_search(snapshot: &Snapshot) -> Option<Finding> {
     let severity = severity(index, &cost);
     let gain = severity != Severity::NoGain;
     let (holes, size) = (count(worst.holes_too_small), bytes(worst.bytes));
+    let stack = asking(snapshot);
+    let site = stack.and_then(caller::call_site).map(caller::site_text);
+    let place = site.map_or(String::new(), |site| format!(", mostly in {site},"));
     let summary = if gain {
         format!("each mmap of {size} passes {holes} holes that are too small")
     } else {
@@ -50,9 +56,14 @@ pub fn hole_search(snapshot: &Snapshot) -> Option<Finding> {
         summary,
         evidence: evidence(snapshot, space, worst, (&release, index)),
         cause: Cause {
-            text: format!("{size} is asked for among smaller leftovers: {}", leftovers(space)),
+            text: format!(
+                "{size} is asked for{place} among smaller leftovers: {}",
+                leftovers(space)
+            ),
             bytes: Some(worst.bytes),
-            stack: Vec::new(),
+            stack: stack.map_or_else(Vec::new, |stack| {
+                stack.frames.iter().map(caller::frame_text).collect()
+            }),
         },
         cost,
         remedy: if gain {
@@ -111,6 +122,14 @@ fn evidence(
     lines
 }
 
+/// The heaviest stack of the searches, else of the calls that search.
+fn asking(snapshot: &Snapshot) -> Option<&StackTotals> {
+    let mut calls = snapshot.stacks.iter().filter(|stack| stack.kind == "mmap");
+    hot_spot::of(snapshot, "lookup", |function| function == SEARCH)
+        .map(|spot| spot.stack)
+        .or_else(|| calls.find(|stack| !stack.frames.is_empty()))
+}
+
 fn leftovers(space: &AddressSpace) -> String {
     let rows = space.holes.sizes.iter().take(3);
     let rows: Vec<_> =
@@ -125,7 +144,7 @@ fn called(snapshot: &Snapshot) -> Option<&SyscallTotals> {
 
 /// How often the kernel searched for room, and the time that it took by the samples of the clock.
 fn searches(snapshot: &Snapshot) -> Option<(u64, f64)> {
-    let totals = snapshot.lookups.get("vm_unmapped_area")?;
+    let totals = snapshot.lookups.get(SEARCH)?;
     let time = totals.seconds.filter(|time| (0.0..1e12).contains(time))?;
     Some((totals.calls, time))
 }

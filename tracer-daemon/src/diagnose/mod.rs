@@ -6,6 +6,7 @@ mod estimate;
 mod find_vma_hot;
 mod finding;
 mod hole_search;
+mod hot_spot;
 mod mmap_churn;
 mod mmap_lock_contention;
 mod vma_explosion;

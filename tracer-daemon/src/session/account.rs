@@ -14,10 +14,13 @@ use crate::{
         counters::Counters,
         kernel_path::KernelNames,
         locks,
-        snapshot::{Cpu, FaultTotals, LookupTotals, Overhead, ProbeStatus, SyscallTotals, Window},
+        snapshot::{
+            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, SyscallTotals,
+            Window,
+        },
         state::State,
     },
-    census::ProcessStat,
+    census::{Area, ProcessStat},
 };
 
 const NS: f64 = 1e9;
@@ -37,7 +40,11 @@ pub(super) struct Account<'a, N> {
     pub(super) traced: &'a Traced,
     pub(super) window: Duration,
     pub(super) undecodable: u64,
+    /// The part of the CPU samples in user mode that are inside an allocator, where stacks tell.
+    pub(super) in_allocator: Option<f64>,
     pub(super) run_seconds: Option<f64>,
+    /// The target's areas when they were last read; none: they never were.
+    pub(super) areas: &'a [Area],
 }
 
 impl<N: KernelNames> Account<'_, N> {
@@ -66,7 +73,7 @@ impl<N: KernelNames> Account<'_, N> {
                 .map(|function| (function.name().to_owned(), self.lookup(function, cpu_seconds)))
                 .collect(),
             lock_waits: attached("mmap_lock").then(|| locks::waits(&self.counters.lock_waits)),
-            cpu_samples: state.cpu.shares(),
+            cpu_samples: state.cpu.shares(self.in_allocator),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
                 share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),
@@ -106,6 +113,14 @@ impl<N: KernelNames> Account<'_, N> {
             share,
             why: self.state.lookups.why(function),
             paths: self.state.lookup_paths(function),
+            mappings: self.mappings(function),
+        }
+    }
+
+    fn mappings(&self, function: Lookup) -> Vec<LookupMapping> {
+        match self.areas {
+            [] => Vec::new(),
+            areas => self.state.lookups.mappings(function, self.traced.process, areas),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     aggregate::snapshot::Mappings,
     allocator::{self, Allocator},
     census::{
-        AreaReading, Image, ProcRoot,
+        Area, AreaReading, Image, ProcRoot,
         address_space::{AddressSpace, Growth, census},
     },
     source::Readers,
@@ -88,6 +88,11 @@ impl AddressSpaceWatch {
             let found = allocator::find(root, pid, &reading.areas);
             self.allocator = found.map(|allocator| (reading.image, allocator));
         }
+    }
+
+    /// The areas of the last reading; none: the process ended before the first.
+    pub(super) fn areas(&self) -> &[Area] {
+        self.last.as_ref().map_or(&[], |(reading, _)| &reading.areas)
     }
 
     /// The figures of the last reading, with the requests of the window; `None`: the process ended

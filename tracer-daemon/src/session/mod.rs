@@ -5,6 +5,7 @@ mod address_space;
 mod cost;
 mod fault_sampler;
 mod machine;
+mod names;
 mod naming;
 mod open;
 mod options;
@@ -50,6 +51,9 @@ use crate::{
 
 /// Records taken from the ring before anything else gets a turn.
 const BATCH: usize = 65_536;
+
+/// Stacks of CPU samples in a snapshot.
+const CPU_STACKS: usize = 64;
 
 /// Threads of a process that ends together may all take themselves for the last. An ended process
 /// stays a target for so long, for what its other threads leave behind would go uncounted.
@@ -243,6 +247,7 @@ impl Session {
             Error::NoSuchProcess("nothing was measured: no process was traced".to_owned())
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
+        let named = names::name(&self.unwinder, &self.state.stacks);
         let account = account::Account {
             counters: &counters,
             state: &self.state,
@@ -250,12 +255,16 @@ impl Session {
             traced: &traced,
             window,
             undecodable: self.undecodable,
+            in_allocator: named.cpu.in_allocator(),
             run_seconds: self.cost.scaled_to(window),
+            areas: self.space.areas(),
         };
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
-        snapshot.stacks = self.unwinder.name(&self.state.stacks);
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
+        let sample_seconds = snapshot.cpu_seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
+        snapshot.stacks = named.stacks;
+        snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }

@@ -167,7 +167,8 @@ fn frame(location: Option<&Location>, address: u64) -> Frame {
 /// A stack without names and places.
 pub(super) fn unnamed(key: &StackKey, sum: StackSum) -> StackTotals {
     StackTotals {
-        kind: key.kind.to_owned(),
+        kind: key.kind.name().to_owned(),
+        place: key.kind.place().map(str::to_owned),
         frames: key.frames.iter().map(|&address| frame(None, address)).collect(),
         count: sum.count,
         bytes: sum.bytes,

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::naming::{Naming, unnamed};
+use super::naming::Naming;
 use crate::{
     aggregate::{
         snapshot::StackTotals,
@@ -25,14 +25,12 @@ use crate::{
 const QUEUE: usize = 256;
 /// Unwound stacks that wait for the session; small, unlike what they were made from.
 const RESULTS: usize = 4096;
-/// Stacks that get names and go into a snapshot.
-const NAMED_STACKS: usize = 64;
+/// Named stacks that wait for the session.
+const ANSWERS: usize = 64;
 /// How long the beginning of a window may wait for the target's mappings to be read.
 const READING_TIME: Duration = Duration::from_secs(2);
 /// How long the end of a window may wait for what is yet to be unwound.
 const UNWINDING_TIME: Duration = Duration::from_secs(5);
-/// How long a report may wait for names: debug information can be gigabytes.
-const NAMING_TIME: Duration = Duration::from_secs(20);
 
 /// The name of the thread.
 const NAME: &str = "unwinder";
@@ -41,7 +39,16 @@ enum Request {
     Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
     Unwind(Sample),
-    Name(Vec<(StackKey, StackSum)>, SyncSender<(usize, StackTotals)>),
+    Name(Vec<(StackKey, StackSum)>, Order, SyncSender<(usize, StackTotals)>),
+}
+
+/// What comes first of what is to be named.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// Each stack twice: its places are there at once, and its names may not be.
+    PlacesFirst,
+    /// Each stack once, with its names.
+    NamesOnly,
 }
 
 /// The session's end of the thread. It is not waited for: a thread that is busy with a binary made
@@ -128,29 +135,23 @@ impl Unwinder {
         }
     }
 
-    /// The heaviest stacks with names, as far as those are found in time.
-    pub(super) fn name(&self, stacks: &Stacks) -> Vec<StackTotals> {
-        let heaviest: Vec<(StackKey, StackSum)> = stacks
-            .heaviest(NAMED_STACKS)
-            .into_iter()
-            .map(|(key, sum)| (key.clone(), sum))
-            .collect();
-        let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
-        let (answers, answered) = sync_channel(2 * NAMED_STACKS);
-        if self.requests.try_send(Request::Name(heaviest, answers)).is_err() {
-            log::warn!("stacks have no names: their thread has ended, or is still busy");
-            return named;
+    /// Hands the named stacks to `take`, with their numbers in the list, until `deadline`. Returns
+    /// whether there was time for all.
+    pub(super) fn name(
+        &self,
+        stacks: Vec<(StackKey, StackSum)>,
+        order: Order,
+        deadline: Instant,
+        mut take: impl FnMut(usize, StackTotals),
+    ) -> bool {
+        let (answers, answered) = sync_channel(ANSWERS);
+        if self.requests.try_send(Request::Name(stacks, order, answers)).is_err() {
+            return false;
         }
-        let deadline = Instant::now() + NAMING_TIME;
         loop {
             match answered.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok((index, totals)) => named[index] = totals,
-                Err(RecvTimeoutError::Disconnected) => return named,
-                Err(RecvTimeoutError::Timeout) => {
-                    let seconds = NAMING_TIME.as_secs();
-                    log::warn!("some stacks have no names: not found within {seconds} s");
-                    return named;
-                }
+                Ok((index, totals)) => take(index, totals),
+                Err(end) => return end == RecvTimeoutError::Disconnected,
             }
         }
     }
@@ -188,14 +189,17 @@ fn serve(
                     return;
                 }
             }
-            Request::Name(stacks, answers) => {
-                // Places first: they are there at once, and names may not be.
-                for named in [false, true] {
-                    for (index, (key, sum)) in stacks.iter().enumerate() {
-                        let totals = naming.totals(key, *sum, named);
-                        if answers.send((index, totals)).is_err() {
-                            break;
-                        }
+            Request::Name(stacks, order, answers) => {
+                let passes: &[bool] = match order {
+                    Order::PlacesFirst => &[false, true],
+                    Order::NamesOnly => &[true],
+                };
+                let all = passes.iter().flat_map(|named| {
+                    stacks.iter().enumerate().map(|(index, stack)| (*named, index, stack))
+                });
+                for (named, index, (key, sum)) in all {
+                    if answers.send((index, naming.totals(key, *sum, named))).is_err() {
+                        break;
                     }
                 }
             }
@@ -209,10 +213,10 @@ mod tests {
 
     use std::sync::Arc;
 
-    use tracer_common::{ProcessId, UserRegisters};
+    use tracer_common::{ProcessId, Syscall, UserRegisters};
 
     use super::*;
-    use crate::unwind::StackCopy;
+    use crate::{aggregate::stack_kind::StackKind, unwind::StackCopy};
 
     #[test]
     fn a_stack_goes_there_and_comes_back_with_names() {
@@ -225,13 +229,20 @@ mod tests {
         let mut unwinder = Unwinder::start(ProcRoot::default(), Readers::default()).unwrap();
         unwinder.know(program);
         for _ in 0..2 * QUEUE {
-            stacks.wait(Sample { program, kind: "mmap", stack: Arc::clone(&stack), sum });
+            let kind = StackKind::Call(Syscall::Mmap);
+            stacks.wait(Sample { program, kind, stack: Arc::clone(&stack), sum });
         }
         unwinder.finish(&mut stacks);
         assert_eq!(stacks.not_queued(), 0);
-        let named = unwinder.name(&stacks);
-        assert_eq!((named.len(), named[0].count), (1, 4 * QUEUE as u64));
-        let frame = &named[0].frames[0];
+        let wanted = stacks.heaviest(9).into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
+        let mut named = Vec::new();
+        let deadline = Instant::now() + UNWINDING_TIME;
+        let in_time = unwinder
+            .name(wanted, Order::PlacesFirst, deadline, |at, stack| named.push((at, stack)));
+        assert!(in_time && named.len() == 2, "{named:?}");
+        let (at, stack) = &named[1];
+        assert_eq!((*at, stack.count), (0, 4 * QUEUE as u64));
+        let frame = &stack.frames[0];
         assert!(frame.symbol.as_deref().unwrap().contains("malloc"), "{frame:?}");
     }
 }

@@ -1,9 +1,11 @@
-//! `find-vma-hot` and `mmap-lock-contention`: found, cured, and the saving was the predicted one.
+//! `find-vma-hot` and `mmap-lock-contention`: found at the right place, cured, and the saving was the
+//! predicted one.
 
 use std::process::Command;
 
 use alloctrace::{diagnose::Finding, sink::Recording};
 use libtest_mimic::{Failed, Trial};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::{
     support::{Machine, Target, Tracer, ensure, workload},
@@ -19,6 +21,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         .cannot_trace()
         .or_else(|| machine.is_vm().then(|| "an emulated CPU's time proves nothing".to_owned()));
     vec![
+        trial("find_vma_hot_has_the_right_call_site", by_time.clone(), call_site),
         trial("find_vma_hot_saves_what_was_predicted", by_time.clone(), hot),
         trial("mmap_lock_contention_ends_with_its_cure", by_time, contention),
     ]
@@ -64,6 +67,36 @@ fn hot() -> Result<(), Failed> {
         (1.0 - TOLERANCE..1.0 + TOLERANCE).contains(&ratio),
         format!("{realised:e} s of look-ups saved a touch, predicted {predicted:e} s"),
     )
+}
+
+/// The program and its C library have no frame pointers: unwind tables lead to the call site.
+fn call_site() -> Result<(), Failed> {
+    // From the innermost outwards, as in the workload's source.
+    const CHAIN: [&str; 4] = ["touch_afresh", "touch_many", "work", "main"];
+    let chain = CHAIN.map(|function| format!("find_vma_hot::{function}"));
+    ensure(!sets_frame_pointer(&chain[0])?, "the workload was built with frame pointers")?;
+    let (recording, _) = trace("find_vma_hot", &[], "touches")?;
+    let finding = find(&recording, "find-vma-hot").ok_or("it was not found")?;
+    let cause = &finding.cause;
+    ensure(cause.text.contains(&chain[0]), format!("cause: {}", cause.text))?;
+    let names: Vec<_> = cause.stack.iter().filter_map(|frame| frame.split(' ').next()).collect();
+    ensure(names.windows(chain.len()).any(|some| some == chain), format!("{:#?}", cause.stack))
+}
+
+/// Whether a function of the workload begins with `push %rbp; mov %rsp,%rbp`.
+fn sets_frame_pointer(function: &str) -> Result<bool, Failed> {
+    const PROLOGUE: [u8; 4] = [0x55, 0x48, 0x89, 0xe5];
+    let file = std::fs::read(workload("find_vma_hot"))?;
+    let file = object::File::parse(&*file)?;
+    let mangled = function.replace("::", "");
+    let is_it = |symbol: &object::Symbol<'_, '_>| {
+        let name: String = symbol.name().unwrap_or_default().split(char::is_numeric).collect();
+        name.contains(&mangled)
+    };
+    let symbol = file.symbols().find(is_it).ok_or("the workload has no symbols")?;
+    let code = file.section_by_name(".text").ok_or("no code")?;
+    let at = symbol.address() - code.address();
+    Ok(code.data()?.get(at as usize..).is_some_and(|code| code.starts_with(&PROLOGUE)))
 }
 
 fn contention() -> Result<(), Failed> {

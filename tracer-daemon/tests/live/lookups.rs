@@ -8,12 +8,12 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use alloctrace::sink::Recording;
+use alloctrace::{aggregate::snapshot::StackTotals, sink::Recording};
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    support::{Machine, Target, Tracer, ensure, same, truth},
+    support::{Machine, Target, Tracer, ensure, same, truth, workload},
     trial,
 };
 
@@ -36,6 +36,16 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             "searches_for_room_and_lock_waits_equal_bpftrace",
             machine.lacks(&["bpftrace"]),
             bpftrace,
+        ),
+        trial(
+            "lookups_name_their_callers_and_mappings",
+            machine.cannot_use("find_vma", "kprobe"),
+            callers,
+        ),
+        trial(
+            "searches_for_room_name_their_callers",
+            machine.cannot_use("vm_unmapped_area", "raw_tracepoint"),
+            searchers,
         ),
     ]
 }
@@ -104,6 +114,50 @@ fn lookups() -> Result<(), Failed> {
         truth.keys().filter_map(|name| Some((name.clone(), counted(name)?))).collect();
     ensure(truth.values().sum::<u64>() > 1000, format!("the kernel counted {truth:?}"))?;
     same("look-ups", got, truth)
+}
+
+/// Functions of a stack, innermost first.
+fn names(stack: &StackTotals) -> Vec<&str> {
+    stack.frames.iter().map(|frame| frame.symbol.as_deref().unwrap_or("??")).collect()
+}
+
+/// The heaviest stack of a function's look-ups.
+fn heaviest<'a>(recording: &'a Recording, function: &str) -> Result<&'a StackTotals, Failed> {
+    let is_it =
+        |stack: &&StackTotals| stack.kind == "lookup" && stack.place.as_deref() == Some(function);
+    let stack = recording.snapshot.stacks.iter().find(is_it);
+    Ok(stack.ok_or_else(|| format!("no stack of {function}"))?)
+}
+
+/// Every touch makes the kernel look areas up, in mappings of one size.
+fn callers() -> Result<(), Failed> {
+    const CHAIN: [&str; 4] = ["touch_afresh", "touch_many", "work", "main"];
+    let chain = CHAIN.map(|function| format!("find_vma_hot::{function}"));
+    let mut workload = Command::new(workload("find_vma_hot"));
+    let mut target = Target::start(workload.args(["--wait", "--seconds", "3", "--areas", "9000"]));
+    target.hear("pid");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    target.nudge();
+    target.hear("touches");
+    let recording = tracer.interrupt()?;
+    let lookups = &recording.snapshot.lookups;
+    let busy: Vec<_> = lookups.iter().filter(|(_, totals)| totals.calls > 10_000).collect();
+    ensure(!busy.is_empty(), format!("hardly any look-ups: {lookups:?}"))?;
+    for (function, totals) in busy {
+        let first = totals.mappings.first().ok_or("no mappings")?;
+        same("mapping", first.name.as_str(), "anon 4 KiB")?;
+        ensure(first.share > 0.95, format!("{function}: {:?}", totals.mappings))?;
+        let names = names(heaviest(&recording, function)?);
+        ensure(names.windows(chain.len()).any(|some| some == chain), format!("{names:?}"))?;
+    }
+    Ok(())
+}
+
+fn searchers() -> Result<(), Failed> {
+    let (recording, ()) = measure(|| Ok(()))?;
+    let names = names(heaviest(&recording, "vm_unmapped_area")?);
+    // The program's threads do all the work.
+    ensure(names.contains(&"worker"), format!("{names:?}"))
 }
 
 /// Waits, from the first report of one to its end: the kernel reports some more than once.

@@ -11,6 +11,7 @@ mod daemon;
 mod errors;
 mod hot;
 mod lookups;
+mod perf;
 mod real;
 mod stacks;
 mod support;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
+    trials.extend(perf::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
     trials.extend(real::trials(&machine));

@@ -10,7 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::{
-    support::{Machine, Target, Tracer, alloctrace, built, ensure, same},
+    support::{Machine, Target, Tracer, alloctrace, built, ensure, same, workload},
     trial,
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("stacks_pass_through_the_c_library", none.clone(), callback),
         trial("stacks_pass_through_a_signal", none.clone(), signal),
         trial("stacks_of_a_stripped_program_are_right", none.clone(), stripped),
+        trial("stacks_of_cpu_samples_reach_main", none.clone(), cpu_samples),
         trial("damaged_unwind_tables_cost_callers_only", none.clone(), damaged),
         // Whether the mappings are read before the program ends is a matter of speed.
         trial(
@@ -121,6 +122,32 @@ fn signal() -> Result<(), Failed> {
     let recording = trace(deep(), "signal", &[])?;
     let stack = expect(&recording, "mmap", &["fifth", "fourth", "third", "handle"])?;
     between(stack, "handle")
+}
+
+/// In user mode and in the kernel. The program does all of its work below these two.
+fn cpu_samples() -> Result<(), Failed> {
+    const OUTER: [&str; 2] = ["find_vma_hot::work", "find_vma_hot::main"];
+    /// A clock's tick can fall into the line that it prints at the end.
+    const MOST: f64 = 0.95;
+    let mut command = Command::new(workload("find_vma_hot"));
+    let mut target = Target::start(command.args(["--wait", "--seconds", "3", "--areas", "9000"]));
+    target.hear("pid");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    target.nudge();
+    target.hear("touches");
+    let recording = tracer.interrupt()?;
+    let is_user = |stack: &StackTotals| stack.place.as_deref() == Some("user");
+    for user in [true, false] {
+        let stacks = recording.snapshot.stacks.iter().filter(|stack| stack.kind == "cpu");
+        let (right, wrong): (Vec<_>, Vec<_>) = stacks
+            .filter(|stack| is_user(stack) == user)
+            .partition(|stack| names(stack).windows(OUTER.len()).any(|some| some == OUTER));
+        let sum = |stacks: &[&StackTotals]| stacks.iter().map(|one| one.count as f64).sum::<f64>();
+        let share = sum(&right) / (sum(&right) + sum(&wrong));
+        let shown: Vec<_> = wrong.iter().map(|stack| names(stack)).collect();
+        ensure(share >= MOST, format!("user mode: {user}: {share} of the samples; {shown:#?}"))?;
+    }
+    Ok(())
 }
 
 /// Behind `inner` come frames of the C library, then `second` and what called it.

@@ -8,11 +8,16 @@ use aya_ebpf::{
 use tracer_common::{Lookup, LookupCounts, LookupSample, Loss, ProcessId, RecordKind, Thread};
 
 use crate::{
-    emit::{add, header, kernel_stack, lose, now, reserve, submit},
-    filter::{current_ids, events_between, thread},
+    emit::{add, emit_in_place, header, kernel_stack, lose, now},
+    filter::{current_ids, events_between, stack_share, thread},
     kernel::config,
     maps::{LOOKUPS, entry},
 };
+
+/// Of a thread's sampled look-ups the first so many come with their user stack, and of the others
+/// one in a period.
+const FIRST_STACKS: u32 = 8;
+const STACK_PERIOD: u32 = 8;
 
 macro_rules! lookup_probes {
     ($($function:ident($argument:literal): $fentry:ident $kprobe:ident;)+) => {$(
@@ -76,22 +81,29 @@ fn looked_up(ctx: &impl EbpfContext, function: Lookup, address: u64) {
 }
 
 #[inline(always)]
-fn sample(ctx: &impl EbpfContext, thread: &Thread, function: Lookup, address: u64, weight: u32) {
-    let Some(mut entry) = reserve::<LookupSample>(Loss::LookupRecords) else {
-        return;
-    };
+fn sample(
+    ctx: &impl EbpfContext,
+    thread: &mut Thread,
+    function: Lookup,
+    address: u64,
+    weight: u32,
+) {
+    let Thread { process, lookup_stacks, lookup_stack_countdown, .. } = thread;
+    let share = stack_share(lookup_stacks, lookup_stack_countdown, FIRST_STACKS, STACK_PERIOD);
+    let kind = if share == 0 { RecordKind::Lookup } else { RecordKind::LookupStack };
     let (tid, _) = current_ids();
-    let place = entry.as_mut_ptr();
-    // SAFETY: `place` is the reserved record, and every field that is read later is written here,
-    // frames beyond `depth` excepted.
-    unsafe {
-        (*place).header = header(RecordKind::Lookup, thread.process, tid, now());
-        (*place).function = function as u32;
-        (*place).weight = weight;
-        (*place).address = address;
-        (*place).depth = u64::from(kernel_stack(ctx, &raw mut (*place).frames));
-    }
-    submit(entry);
+    emit_in_place(ctx, share != 0, Loss::LookupRecords, |place: *mut LookupSample| {
+        // SAFETY: `place` is the reserved record, and every field that is read later is written
+        // here, frames beyond `depth` excepted.
+        unsafe {
+            (*place).header = header(kind, *process, tid, now());
+            (*place).function = function as u32;
+            (*place).weight = weight;
+            (*place).address = address;
+            (*place).stack_weight = weight * share;
+            (*place).depth = kernel_stack(ctx, &raw mut (*place).frames);
+        }
+    });
 }
 
 /// Keeps what a thread counted, for its entry is about to go.

@@ -70,6 +70,7 @@ impl Group {
                 ("busybox-static", "busybox"),
                 ("cpio", "cpio"),
                 ("strace", "strace"),
+                ("linux-perf", "perf"),
                 ("redis-server", "redis-server"),
                 ("redis-tools", "redis-benchmark"),
                 ("python3", "python3"),

@@ -21,8 +21,8 @@ fn json(recording: &Recording) -> Value {
 const CONTRACT: &[(&str, &str)] = &[
     (
         "",
-        "schema tracer target window cpu syscalls faults mappings cpu_samples address_space \
-         stacks findings lost overhead",
+        "schema tracer target window cpu syscalls faults mappings lookups cpu_samples \
+         address_space stacks findings lost overhead",
     ),
     ("/tracer", "version kernel probes"),
     ("/tracer/probes/0", "signal backend status reason"),
@@ -34,6 +34,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/mappings", "cycles short_lived lifetime_seconds sizes"),
     ("/mappings/lifetime_seconds", "p50 p90 p99"),
     ("/mappings/sizes/0", "bytes cycles"),
+    ("/lookups/find_vma", "calls seconds share why paths mappings"),
+    ("/lookups/find_vma/mappings/0", "name areas share"),
     ("/cpu_samples/0", "where share"),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
     ("/address_space/kinds/0", "kind areas bytes"),
@@ -43,6 +45,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/address_space/holes/sizes/0", "bytes holes"),
     ("/address_space/requests/0", "bytes holes_too_small"),
     ("/stacks/0", "kind frames count bytes seconds"),
+    ("/stacks/1", "kind where frames count bytes seconds"),
     ("/stacks/0/frames/0", "symbol module offset file line"),
     ("/findings/0", "id severity summary evidence cause cost remedy predicted_saving confidence"),
     ("/overhead", "seconds share_of_target"),

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::aggregate::snapshot::{
-    Cpu, CpuShare, FaultTotals, Frame, Mappings, Overhead, ProbeStatus, Quantiles, ShortLived,
-    SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
+    Cpu, CpuShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
+    ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
+    TargetInfo, Tracer, Window,
 };
 use crate::census::address_space::{AddressSpace, Growth, census};
 use crate::census::{Area, AreaReading, Image};
@@ -97,6 +98,26 @@ fn space() -> AddressSpace {
     AddressSpace { growth, ..census(&reading, &[(2 << 20) + 4096]) }
 }
 
+fn lookups() -> LookupTotals {
+    let row = |name: &str, areas, share| LookupMapping { name: name.to_owned(), areas, share };
+    LookupTotals {
+        calls: 100_000,
+        why: BTreeMap::from([("fault".to_owned(), 1.0)]),
+        mappings: vec![row("anon 2052 KiB", 4, 0.9), row("[heap]", 1, 0.1)],
+        ..LookupTotals::default()
+    }
+}
+
+/// What samples found `handle_request` at.
+fn sampled(kind: &str, place: &str, count: u64, seconds: Option<f64>) -> StackTotals {
+    let frames = vec![
+        frame("handle_request", "/opt/server", 0x1_220),
+        frame("serve", "/opt/server", 0x1_4d0),
+    ];
+    let (kind, place) = (kind.to_owned(), Some(place.to_owned()));
+    StackTotals { kind, place, frames, count, bytes: 0, seconds }
+}
+
 /// 2,000 requests a second, each with a buffer of 2 MiB of which six pages are touched.
 pub(crate) fn churning() -> Recording {
     let mapping = (2 << 20) + 4096;
@@ -134,20 +155,26 @@ pub(crate) fn churning() -> Recording {
         cpu_samples: cpu_samples
             .map(|(place, share)| CpuShare { place: place.to_owned(), share })
             .to_vec(),
+        lookups: BTreeMap::from([("find_vma".to_owned(), lookups())]),
         address_space: Some(space()),
-        stacks: vec![StackTotals {
-            kind: "mmap".to_owned(),
-            frames: vec![
-                frame("mmap64", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x11_7ab0),
-                frame("sysmalloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x9_f2c1),
-                frame("malloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0xa_0a10),
-                frame("handle_request", "/opt/server", 0x1_21c),
-                frame("serve", "/opt/server", 0x1_4d0),
-            ],
-            count: 20_000,
-            bytes: 20_000 * mapping,
-            seconds: Some(0.1),
-        }],
+        stacks: vec![
+            StackTotals {
+                kind: "mmap".to_owned(),
+                place: None,
+                frames: vec![
+                    frame("mmap64", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x11_7ab0),
+                    frame("sysmalloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0x9_f2c1),
+                    frame("malloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0xa_0a10),
+                    frame("handle_request", "/opt/server", 0x1_21c),
+                    frame("serve", "/opt/server", 0x1_4d0),
+                ],
+                count: 20_000,
+                bytes: 20_000 * mapping,
+                seconds: Some(0.1),
+            },
+            sampled("cpu", "fault", 160, Some(1.3)),
+            sampled("lookup", "find_vma", 75_000, None),
+        ],
         ..server()
     })
 }

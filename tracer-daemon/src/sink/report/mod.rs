@@ -10,6 +10,7 @@ mod mappings;
 mod missing;
 mod page;
 mod picture;
+mod sites;
 mod stacks;
 mod syscalls;
 #[cfg(test)]

@@ -5,13 +5,16 @@ use crate::humanize::{bytes, count, seconds};
 const STACKS_SHOWN: usize = 5;
 const FRAMES_SHOWN: usize = 8;
 
-/// The heaviest stacks.
+/// The heaviest stacks of calls and faults. Those of CPU samples and of look-ups are shown with
+/// what they are samples of.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    if snapshot.stacks.is_empty() {
+    let is_shown = |stack: &&StackTotals| !["cpu", "lookup"].contains(&stack.kind.as_str());
+    let stacks: Vec<_> = snapshot.stacks.iter().filter(is_shown).collect();
+    if stacks.is_empty() {
         return;
     }
     page.heading("heaviest stacks (sampled; innermost first)");
-    for stack in snapshot.stacks.iter().take(STACKS_SHOWN) {
+    for stack in stacks.iter().take(STACKS_SHOWN) {
         page.prose(Tone::Plain, "  ", &title(stack));
         for frame in stack.frames.iter().take(FRAMES_SHOWN) {
             page.line(Tone::Dim, &format!("      {}", text(frame)));
@@ -21,7 +24,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
             page.line(Tone::Dim, &format!("      and {more} more"));
         }
     }
-    let more = snapshot.stacks.len().saturating_sub(STACKS_SHOWN);
+    let more = stacks.len().saturating_sub(STACKS_SHOWN);
     if more > 0 {
         page.line(Tone::Dim, &format!("  and {more} more stacks"));
     }

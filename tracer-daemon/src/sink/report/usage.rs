@@ -1,8 +1,10 @@
 use super::page::{Page, Tone, bar};
-use crate::aggregate::snapshot::Snapshot;
+use super::sites;
+use crate::aggregate::snapshot::{Snapshot, StackTotals};
 use crate::humanize::{count, number, percent, seconds};
 
 const BAR: usize = 40;
+const SITES_SHOWN: usize = 6;
 
 /// Faults, and where the CPU time goes.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
@@ -30,6 +32,33 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         let place = sample.place.chars().take(16).collect::<String>();
         let line =
             format!("  {place:<16} {:>7}  {}", percent(sample.share), bar(sample.share, BAR));
+        page.line(Tone::Plain, &line);
+    }
+    sites(page, snapshot);
+}
+
+/// Who spends it: places with the user code that led there.
+fn sites(page: &mut Page, snapshot: &Snapshot) {
+    let Some(cpu) = snapshot.cpu_seconds().filter(|cpu| *cpu > 0.0) else {
+        return;
+    };
+    let mut rows = Vec::new();
+    for sample in &snapshot.cpu_samples {
+        let is_here = |stack: &&StackTotals| {
+            stack.kind == "cpu" && stack.place.as_deref() == Some(&*sample.place)
+        };
+        let here = snapshot.stacks.iter().filter(is_here);
+        let sums = sites::heaviest(here, |stack| stack.seconds.unwrap_or(0.0));
+        rows.extend(sums.into_iter().map(|(site, time)| (&sample.place, site, time)));
+    }
+    rows.sort_by(|a, b| b.2.total_cmp(&a.2));
+    if rows.is_empty() {
+        return;
+    }
+    page.heading("who spends it (sampled; innermost function first)");
+    for (place, site, time) in rows.into_iter().take(SITES_SHOWN) {
+        let place = place.chars().take(16).collect::<String>();
+        let line = format!("  {place:<16} {:>7}  {site}", percent(time / cpu));
         page.line(Tone::Plain, &line);
     }
 }
