@@ -9,8 +9,18 @@ use super::{
     snapshot::CpuShare,
 };
 
-const USER: &str = "user";
+/// Samples each second on each CPU, as `perf record -F 99` would take.
+pub const SAMPLES_PER_SECOND: u64 = 99;
+
+/// In user mode.
+pub const USER: &str = "user";
 const OTHER_KERNEL: &str = "other_kernel";
+
+/// What a sample in the kernel counts for: the work, else what the kernel was asked for.
+#[must_use]
+pub fn place(path: Path) -> &'static str {
+    path.busy.or(path.asked).unwrap_or(OTHER_KERNEL)
+}
 
 /// Samples by place.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +38,7 @@ impl CpuSamples {
 
     /// A sample in the kernel.
     pub fn add_kernel(&mut self, path: Path) {
-        let place = path.busy.or(path.asked).unwrap_or(OTHER_KERNEL);
-        *self.places.entry(place).or_default() += 1;
+        *self.places.entry(place(path)).or_default() += 1;
         self.faults += u64::from(path.asked == Some(FAULT));
         if let Some(function) = path.lookup {
             *self.lookups.entry(function).or_default() += 1;

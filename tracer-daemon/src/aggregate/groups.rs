@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use tracer_common::{ExitTotals, ProcessId, Syscall};
+use tracer_common::{ExitTotals, Lookup, ProcessId, Syscall};
 
 use self::{
     group::Group,
@@ -54,10 +54,19 @@ pub struct Living {
     pub areas: Option<u64>,
 }
 
+/// What the kernel programs count.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Calls that have a probe.
+    pub calls: Vec<Syscall>,
+    /// Look-ups that have one.
+    pub lookups: Vec<Lookup>,
+}
+
 /// Everything counted so far.
 pub struct Groups {
     started_ticks: u64,
-    measured: Vec<Syscall>,
+    measured: Measured,
     members: HashMap<ProcessId, Member>,
     /// Processes with counters that nothing else is known of: they may have been born between the
     /// reading of `/proc` and that of the counters.
@@ -67,9 +76,9 @@ pub struct Groups {
 
 impl Groups {
     /// Nothing counted. Processes that were forked until `started_ticks` count their faults from
-    /// the first reading on; `measured` are the calls that have a probe.
+    /// the first reading on.
     #[must_use]
-    pub fn new(started_ticks: u64, measured: Vec<Syscall>) -> Self {
+    pub fn new(started_ticks: u64, measured: Measured) -> Self {
         Self {
             started_ticks,
             measured,

@@ -136,7 +136,7 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
         if !settings.may_use(forced, rung.backend) {
             continue;
         }
-        if let Some(why) = settings.unfit(rung.backend) {
+        if let Some(why) = settings.unfit(rung) {
             refusals.push(format!("{}: {why}", rung.backend));
             continue;
         }

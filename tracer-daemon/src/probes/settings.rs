@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use tracer_common::{Config, KernelLayout};
 
-use super::catalog::{Backend, CATALOG, Rung, Signal};
+use super::catalog::{Backend, CATALOG, Point, Rung, Signal};
 use crate::kernel;
 
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
 pub const FAULT_PERIOD: u32 = 11;
+
+/// A busy CPU writes 24 kB of samples each second, and the daemon takes them out twice as often.
+const RING_BYTES_PER_CPU: u32 = 32 << 10;
 
 /// Everything the kernel programs are told when they are loaded.
 #[derive(Clone, Debug)]
@@ -52,14 +55,14 @@ impl Settings {
         }
     }
 
-    /// For every process, counts only.
+    /// For every process: counts, and as records the CPU samples of `cpus` CPUs only.
     #[must_use]
-    pub fn whole_machine(layout: KernelLayout) -> Self {
+    pub fn whole_machine(layout: KernelLayout, cpus: u32) -> Self {
         let targets = Self::targets(layout);
         Self {
             config: Config { whole_machine: 1, ..targets.config },
             processes: 16384,
-            ring_bytes: 64 << 10,
+            ring_bytes: cpus.saturating_mul(RING_BYTES_PER_CPU).next_power_of_two(),
             ..targets
         }
     }
@@ -81,11 +84,12 @@ impl Settings {
         rungs
     }
 
-    /// Why a backend is left out although it may work. On perf's event every fault of the machine
+    /// Why a rung is left out although it may work. On perf's event every fault of the machine
     /// pays for a few samples, and those tell no time.
     #[must_use]
-    pub fn unfit(&self, backend: Backend) -> Option<&'static str> {
-        (self.config.whole_machine != 0 && backend == Backend::Perf).then_some(
+    pub fn unfit(&self, rung: &Rung) -> Option<&'static str> {
+        let slows_faults = rung.probes.iter().any(|probe| probe.point == Point::PageFaults);
+        (self.config.whole_machine != 0 && slows_faults).then_some(
             "left out, for it would slow every fault of the machine and tell no time; \
              faults are counted all the same, from /proc and at the end of processes",
         )

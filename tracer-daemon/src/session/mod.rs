@@ -27,7 +27,7 @@ use tracer_common::{Control, ProcessId, Target};
 use address_space::AddressSpaceWatch;
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
-pub use machine::Machine;
+pub use machine::{DRAIN_INTERVAL, Machine};
 use open::Opened;
 pub use options::Options;
 use traced::Traced;

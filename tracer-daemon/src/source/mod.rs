@@ -109,9 +109,18 @@ impl KernelMaps {
             lifecycles: self.lifecycles()?,
             lock_waits: summed(&self.lock_waits)?,
             lookups: HashMap::new(),
+            cpu: HashMap::new(),
             exits: self.exits.iter().collect::<Result<_, _>>()?,
             lost: self.lost()?,
         })
+    }
+
+    /// Look-ups by process, as the programs for a whole machine count them.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn lookups_of_machine(&self) -> Result<HashMap<ProcessId, LookupCounts>, MapError> {
+        summed(&self.lookups)
     }
 
     /// Look-ups, of the threads that live and of those that have ended. Apart from the rest, for it
@@ -180,6 +189,7 @@ impl KernelMaps {
         for process in &ended {
             let _ = self.fault_times.remove(process);
             let _ = self.lifecycles.remove(process);
+            let _ = self.lookups.remove(process);
             let _ = self.exits.remove(process);
         }
     }

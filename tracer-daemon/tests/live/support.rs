@@ -46,6 +46,11 @@ impl Machine {
         })
     }
 
+    /// Whether a rung works here.
+    pub(crate) fn works(&self, signal: &str, backend: &str) -> bool {
+        self.rungs.iter().any(|row| row.0 == signal && row.1 == backend && row.2.is_none())
+    }
+
     /// Signals that this kernel does not let this backend have, although others work.
     pub(crate) fn refused(&self, backend: &str) -> Vec<String> {
         let rows = self.rungs.iter().filter(|row| row.1 == backend && row.2.is_some());

@@ -1,6 +1,6 @@
-use tracer_common::{FaultTime, Lifecycle, LockWaits, Syscall, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockWaits, LookupCounts, Syscall, SyscallCounter};
 
-use super::Faults;
+use super::{Faults, Measured};
 use crate::aggregate::{
     locks::LockSide,
     machine::{CallTotals, GroupTotals},
@@ -19,13 +19,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// `measured` are the calls that have a probe: their totals begin at 0, others stay absent.
-    pub(super) fn new(measured: &[Syscall]) -> Self {
-        let none = measured.iter().map(|call| (*call, CallTotals::default()));
-        Self {
-            totals: GroupTotals { syscalls: none.collect(), ..GroupTotals::default() },
-            ..Self::default()
-        }
+    /// The totals of what is measured begin at 0, others stay absent.
+    pub(super) fn new(measured: &Measured) -> Self {
+        let calls = measured.calls.iter().map(|call| (*call, CallTotals::default()));
+        let lookups = measured.lookups.iter().map(|function| (*function, 0));
+        let (syscalls, lookups) = (calls.collect(), lookups.collect());
+        let totals = GroupTotals { syscalls, lookups, ..GroupTotals::default() };
+        Self { totals, ..Self::default() }
     }
 
     pub(super) fn add_calls(&mut self, call: Syscall, grown: &SyscallCounter) {
@@ -51,6 +51,17 @@ impl Group {
         for (sum, waits) in waits.durations.iter_mut().zip(grown.durations) {
             *sum = sum.saturating_add(waits);
         }
+    }
+
+    pub(super) fn add_lookups(&mut self, grown: &LookupCounts) {
+        for (function, sum) in &mut self.totals.lookups {
+            *sum = sum.saturating_add(grown.calls[*function as usize]);
+        }
+    }
+
+    pub(super) fn add_cpu(&mut self, place: &'static str, grown: u64) {
+        let samples = self.totals.cpu_samples.entry(place).or_default();
+        *samples = samples.saturating_add(grown);
     }
 
     pub(super) fn add_lifecycle(&mut self, grown: &Lifecycle) {
