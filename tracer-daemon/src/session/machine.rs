@@ -124,12 +124,11 @@ impl Machine {
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {
+        let mut counters = self.maps.read().map_err(unreadable)?;
+        counters.lookups = self.maps.lookups_of_machine().map_err(unreadable)?;
         self.cpu.drain();
-        Ok(Counters {
-            lookups: self.maps.lookups_of_machine().map_err(unreadable)?,
-            cpu: self.cpu.counts(),
-            ..self.maps.read().map_err(unreadable)?
-        })
+        counters.cpu = self.cpu.counts();
+        Ok(counters)
     }
 
     /// Processes that have not ended. One whose main thread alone has ended is none of the dead.

@@ -102,7 +102,10 @@ impl KernelMaps {
     /// # Errors
     /// When the kernel refuses to read a map.
     pub fn read(&self) -> Result<Counters, MapError> {
+        // First: what has ended then has counted all that it ever will.
+        let exits = self.exits.iter().collect::<Result<_, _>>()?;
         Ok(Counters {
+            exits,
             syscalls: summed(&self.syscalls)?,
             errnos: summed(&self.errnos)?,
             fault_times: summed(&self.fault_times)?,
@@ -110,7 +113,6 @@ impl KernelMaps {
             lock_waits: summed(&self.lock_waits)?,
             lookups: HashMap::new(),
             cpu: HashMap::new(),
-            exits: self.exits.iter().collect::<Result<_, _>>()?,
             lost: self.lost()?,
         })
     }
