@@ -97,7 +97,7 @@ impl Session {
             state: State::new(kernel_names),
             unwinder: Unwinder::start(root.clone(), readers.clone())
                 .map_err(|error| Error::Lost(format!("no thread for stacks: {error}")))?,
-            space: AddressSpaceWatch::new(readers),
+            space: AddressSpaceWatch::new(readers, options.requests.clone()),
             cost: CostMeter::new(Instant::now()),
             faults: FaultSampler::new(),
             control,

@@ -12,6 +12,8 @@ pub struct Options {
     pub forced: Forced,
     /// Bytes of the ring buffer, a power of two; the default where absent.
     pub ring_bytes: Option<u32>,
+    /// Sizes for which the holes are searched at the end, besides those that were mapped.
+    pub requests: Vec<u64>,
     /// Whether the kernel programs' diagnostics are wanted.
     pub verbose: bool,
     /// Where to keep the raw records, for replay.
