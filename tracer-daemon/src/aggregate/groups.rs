@@ -21,6 +21,7 @@ use self::{
     member::{Member, Stage},
 };
 use super::{counters::Counters, machine::GroupTotals};
+use crate::census::AreaCount;
 
 /// Page faults since a process was forked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct Living {
     /// Its faults so far.
     pub faults: Faults,
     /// Its areas when they were last counted.
-    pub areas: Option<u64>,
+    pub areas: Option<AreaCount>,
 }
 
 /// What the kernel programs count.

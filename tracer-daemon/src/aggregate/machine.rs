@@ -65,6 +65,8 @@ pub struct AreaTotals {
     pub largest: u64,
     /// Of all together.
     pub sum: u64,
+    /// Holes between them, of the process that has most holes.
+    pub most_holes: u64,
 }
 
 /// Counting areas over the whole machine.

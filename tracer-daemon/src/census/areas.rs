@@ -10,13 +10,6 @@ const TEXT_LIMIT: u64 = 272 << 20;
 /// Room for the first areas, so that the first reads are large ones.
 const FIRST_ROOM: usize = 256 << 10;
 
-/// As much is read at once where areas are only counted. The kernel hands out a page at a time.
-const CHUNK: usize = 64 << 10;
-
-/// Above the list of 65,530 areas with names of ordinary length; a longer one is not worth the
-/// time that reading it takes.
-const COUNT_LIMIT: u64 = 64 << 20;
-
 /// Attempts to read a program that is not replaced by another meanwhile.
 const ATTEMPTS: usize = 10;
 
@@ -41,15 +34,6 @@ pub struct AreaReading {
     pub torn: u64,
     /// Lines that are not as in proc(5).
     pub unreadable: u64,
-}
-
-/// How many areas a process has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AreaCount {
-    /// Lines of `/proc/PID/maps`; of a list above 64 MiB, those in its first 64 MiB.
-    pub areas: u64,
-    /// How long the reading took.
-    pub read_seconds: f64,
 }
 
 impl ProcRoot {
@@ -79,19 +63,6 @@ impl ProcRoot {
         Err(CensusError::Changing(pid))
     }
 
-    /// Counts the areas of a process in bounded memory. It takes the same lock as a reading.
-    ///
-    /// # Errors
-    /// If it has ended or may not be looked at.
-    pub fn count_areas(&self, pid: u32) -> Result<AreaCount, CensusError> {
-        let path = self.file(pid, "maps");
-        let began = Instant::now();
-        let areas = File::open(&path)
-            .and_then(|file| count_lines(file.take(COUNT_LIMIT)))
-            .map_err(|error| self.failure(pid, &path, error))?;
-        Ok(AreaCount { areas, read_seconds: began.elapsed().as_secs_f64() })
-    }
-
     /// Areas that a process may have, `vm.max_map_count`.
     #[must_use]
     pub fn area_limit(&self) -> Option<u64> {
@@ -112,7 +83,7 @@ impl ProcRoot {
             areas: Vec::with_capacity(text.len() / 64),
             image,
             limit: self.area_limit(),
-            lowest: self.setting("mmap_min_addr").unwrap_or(0),
+            lowest: self.lowest_address(),
             read_seconds,
             torn: 0,
             unreadable: 0,
@@ -130,25 +101,15 @@ impl ProcRoot {
         reading
     }
 
+    /// The lowest address that a mapping may have, `vm.mmap_min_addr`.
+    pub(super) fn lowest_address(&self) -> u64 {
+        self.setting("mmap_min_addr").unwrap_or(0)
+    }
+
     /// A number of `/proc/sys/vm`.
     fn setting(&self, name: &str) -> Option<u64> {
         let path = self.path().join("proc/sys/vm").join(name);
         std::fs::read_to_string(path).ok()?.trim().parse().ok()
-    }
-}
-
-fn count_lines(mut file: impl Read) -> std::io::Result<u64> {
-    let mut chunk = vec![0; CHUNK];
-    let mut lines = 0;
-    loop {
-        let length = match file.read(&mut chunk) {
-            Ok(0) => return Ok(lines),
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let newlines = chunk[..length].iter().filter(|&&byte| byte == b'\n').count();
-        lines += newlines as u64;
     }
 }
 
@@ -178,7 +139,6 @@ mod tests {
         assert_eq!(reading.areas.len(), 2);
         assert_eq!((reading.limit, reading.lowest), (Some(65530), 65536));
         assert_eq!((reading.torn, reading.unreadable), (0, 0));
-        assert_eq!(fake.root().count_areas(7).unwrap().areas, 2);
     }
 
     #[test]
@@ -214,7 +174,6 @@ mod tests {
         assert!(matches!(root.areas(9), Err(CensusError::Changing(9))), "an exec under way");
         assert!(matches!(root.areas(7), Err(CensusError::NoAddressSpace(7))));
         assert!(matches!(root.areas(8), Err(CensusError::NoSuchProcess(8))));
-        assert!(matches!(root.count_areas(8), Err(CensusError::NoSuchProcess(8))));
     }
 
     #[test]

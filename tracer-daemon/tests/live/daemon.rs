@@ -254,6 +254,12 @@ fn areas() -> Result<(), Failed> {
     };
     same("areas", samples[series], truth)?;
     same("all", samples["alloctrace_areas_of_all_processes{group=\"areas-of-one\"}"], truth)?;
+    let space: serde_json::Value = serde_json::from_slice(
+        &alloctrace(&["vmas", "--format", "json", "--pid", &pid.to_string()]).stdout,
+    )?;
+    let holes = space["holes"]["count"].as_f64().ok_or("no holes in the census")?;
+    ensure(holes > 4000.0, format!("{holes} holes"))?;
+    same("holes", samples["alloctrace_holes{group=\"areas-of-one\"}"], holes)?;
     let limit: f64 = fs::read_to_string("/proc/sys/vm/max_map_count")?.trim().parse()?;
     same("limit", samples["alloctrace_areas_limit"], limit)?;
     ensure(samples["alloctrace_area_counts_total"] >= 1.0, "no counts")?;

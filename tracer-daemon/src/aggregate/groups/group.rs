@@ -1,9 +1,12 @@
 use tracer_common::{FaultTime, Lifecycle, LockWaits, LookupCounts, Syscall, SyscallCounter};
 
 use super::{Faults, Measured};
-use crate::aggregate::{
-    locks::LockSide,
-    machine::{CallTotals, GroupTotals},
+use crate::{
+    aggregate::{
+        locks::LockSide,
+        machine::{CallTotals, GroupTotals},
+    },
+    census::AreaCount,
 };
 
 const NS: f64 = 1e9;
@@ -76,11 +79,12 @@ impl Group {
         self.untimed = self.untimed.saturating_add(both);
     }
 
-    pub(super) fn add_areas(&mut self, areas: Option<u64>) {
-        if let Some(areas) = areas {
+    pub(super) fn add_areas(&mut self, count: Option<AreaCount>) {
+        if let Some(AreaCount { areas, holes }) = count {
             let totals = self.totals.areas.get_or_insert_default();
             totals.largest = totals.largest.max(areas);
             totals.sum = totals.sum.saturating_add(areas);
+            totals.most_holes = totals.most_holes.max(holes);
         }
     }
 

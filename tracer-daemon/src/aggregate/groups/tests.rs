@@ -292,15 +292,16 @@ fn names_have_an_end() {
 fn areas_are_those_of_the_living_that_were_counted() {
     let mut world = World::new();
     let uncounted = ProcessId::new(9, 1002);
-    for (id, areas) in [(OLD, Some(300)), (YOUNG, Some(9000)), (uncounted, None)] {
+    for (id, areas) in [(OLD, Some((300, 20))), (YOUNG, Some((9000, 7))), (uncounted, None)] {
         world.lives(id, "a", 1);
-        world.living.get_mut(&id).expect("it lives").areas = areas;
+        world.living.get_mut(&id).expect("it lives").areas =
+            areas.map(|(areas, holes)| AreaCount { areas, holes });
     }
     world.lives(ProcessId::new(10, 1003), "b", 1);
     world.tick();
     let totals = world.groups.totals();
     let areas = totals["a"].areas.expect("counted");
-    assert_eq!((areas.largest, areas.sum), (9000, 9300));
+    assert_eq!((areas.largest, areas.sum, areas.most_holes), (9000, 9300, 20));
     assert_eq!(totals["b"].areas, None, "unknown is not 0");
     world.ends(YOUNG, 2);
     world.tick();

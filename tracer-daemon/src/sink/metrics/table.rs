@@ -76,6 +76,8 @@ pub(super) const METRICS: &[Row] = &[
         |machine| by_areas(machine, |areas| areas.largest)),
     gauge("alloctrace_areas_of_all_processes", "Areas of all processes of the group.",
         |machine| by_areas(machine, |areas| areas.sum)),
+    gauge("alloctrace_holes", "Holes between areas, of the group's process that has most of them.",
+        |machine| by_areas(machine, |areas| areas.most_holes)),
     gauge("alloctrace_areas_limit", "Areas that a process may have (vm.max_map_count).",
         |machine| machine.area_counting.limit.map(Sample::count).into_iter().collect()),
     counter("alloctrace_area_counts_total", "Times that a process's areas were counted.",

@@ -22,7 +22,7 @@ fn group() -> GroupTotals {
         lookups: BTreeMap::from([(Lookup::VmUnmappedArea, 8)]),
         forks: 3,
         processes: 2,
-        areas: Some(AreaTotals { largest: 9053, sum: 9100 }),
+        areas: Some(AreaTotals { largest: 9053, sum: 9100, most_holes: 4203 }),
         ..GroupTotals::default()
     }
 }
@@ -75,6 +75,7 @@ fn counters_are_what_was_counted() {
         ("alloctrace_processes{group=\"web\"}", 2.0),
         ("alloctrace_areas{group=\"web\"}", 9053.0),
         ("alloctrace_areas_of_all_processes{group=\"web\"}", 9100.0),
+        ("alloctrace_holes{group=\"web\"}", 4203.0),
         ("alloctrace_areas_limit", 65_530.0),
         ("alloctrace_area_counts_total", 4.0),
         ("alloctrace_area_count_seconds_total", 0.5),
