@@ -8,6 +8,7 @@ mod churn;
 mod counts;
 mod daemon;
 mod errors;
+mod healthy;
 mod hot;
 mod lookups;
 mod real;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     trials.extend(lookups::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(real::trials(&machine));
+    trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));

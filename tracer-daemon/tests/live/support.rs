@@ -5,6 +5,8 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use alloctrace::{census::ProcRoot, sink::Recording};
@@ -258,4 +260,24 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
 /// Fails with `why` unless it holds.
 pub(crate) fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(why.into().into()) }
+}
+
+/// Waits until it holds, or fails.
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
+    let begin = Instant::now();
+    while !holds() {
+        ensure(begin.elapsed() < Duration::from_secs(20), format!("waited in vain until {what}"))?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A child that does not outlive its test.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
