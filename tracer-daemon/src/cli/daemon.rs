@@ -37,7 +37,7 @@ pub(super) struct Daemon {
     /// Time between samples: 500ms, 5s, 1m
     #[arg(long, value_parser = sampling_interval, default_value = "5s")]
     interval: Duration,
-    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint; see doctor
+    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
     /// Count every look-up of an area. Page faults look up as well, and each becomes slower

@@ -18,7 +18,7 @@ pub(super) struct Tracing {
     /// What to print at the end
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint; see doctor
+    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
     /// Exit with status 1 if there is a finding of this severity or worse

@@ -20,7 +20,7 @@ pub struct Settings {
     pub config: Config,
     /// Where this kernel keeps what they read.
     pub layout: KernelLayout,
-    /// Backends that the user insists on, by signal.
+    /// What the user insists on, by signal.
     pub forced: Forced,
     /// Whether the kernel can take the CPU from a thread inside a kernel program.
     pub preempts: bool,
@@ -70,8 +70,12 @@ impl Settings {
     /// Whether a backend is to be tried: the one that the user insists on, else every one that
     /// serves a purpose on this kernel.
     #[must_use]
-    pub fn may_use(&self, forced: Option<Backend>, backend: Backend) -> bool {
-        forced.map_or(backend != Backend::Fexit || self.preempts, |forced| forced == backend)
+    pub fn may_use(&self, choice: Option<Choice>, backend: Backend) -> bool {
+        match choice {
+            Some(Choice::Only(forced)) => forced == backend,
+            Some(Choice::Off) => false,
+            None => backend != Backend::Fexit || self.preempts,
+        }
     }
 
     /// The rungs of a signal in the order in which they are to be tried on this kernel.
@@ -96,12 +100,22 @@ impl Settings {
     }
 }
 
-/// Backends that the user insists on, by signal.
+/// What the user wants of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This backend and no other.
+    Only(Backend),
+    /// Not to measure it.
+    Off,
+}
+
+/// What the user insists on, by signal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Forced(BTreeMap<&'static str, Backend>);
+pub struct Forced(BTreeMap<&'static str, Choice>);
 
 impl Forced {
-    /// From `SIGNAL=KIND` words; `all=KIND` means every signal that has such a rung.
+    /// From `SIGNAL=KIND` words; `all=KIND` means every signal that has such a rung, and the kind
+    /// `off` is none.
     ///
     /// # Errors
     /// One line for a word that names no signal, no backend, or a rung that does not exist.
@@ -117,15 +131,23 @@ impl Forced {
         let (name, kind) = word
             .split_once('=')
             .ok_or_else(|| format!("--backend {word}: expected SIGNAL=KIND, as in mmap=kprobe"))?;
-        let backend = Backend::from_name(kind)
-            .ok_or_else(|| format!("--backend {word}: no backend is called {kind}; see doctor"))?;
+        let choice = match Backend::from_name(kind) {
+            Some(backend) => Choice::Only(backend),
+            None if kind == "off" => Choice::Off,
+            None => {
+                return Err(format!("--backend {word}: no backend is called {kind}; see doctor"));
+            }
+        };
+        let has = |signal: &Signal| match choice {
+            Choice::Only(backend) => signal.rungs.iter().any(|rung| rung.backend == backend),
+            Choice::Off => true,
+        };
         let mut known = false;
         for signal in CATALOG.iter().filter(|signal| name == "all" || signal.name == name) {
-            let has_rung = signal.rungs.iter().any(|rung| rung.backend == backend);
-            if has_rung {
-                self.0.insert(signal.name, backend);
+            if has(signal) {
+                self.0.insert(signal.name, choice);
+                known = true;
             }
-            known |= has_rung;
         }
         if known {
             Ok(())
@@ -134,9 +156,9 @@ impl Forced {
         }
     }
 
-    /// The backend that `signal` has to use.
+    /// What is wanted of `signal`; `None`: whatever works.
     #[must_use]
-    pub fn get(&self, signal: &str) -> Option<Backend> {
+    pub fn get(&self, signal: &str) -> Option<Choice> {
         self.0.get(signal).copied()
     }
 }
@@ -152,21 +174,22 @@ mod tests {
     #[test]
     fn a_word_forces_its_signal_only() {
         let forced = parse(&["mmap=kprobe"]).expect("valid");
-        assert_eq!(forced.get("mmap"), Some(Backend::Kprobe));
+        assert_eq!(forced.get("mmap"), Some(Choice::Only(Backend::Kprobe)));
         assert_eq!(forced.get("munmap"), None);
     }
 
     #[test]
     fn all_reaches_the_signals_that_have_the_rung() {
-        let forced = parse(&["all=tracepoint", "mmap=fentry"]).expect("valid");
-        assert_eq!(forced.get("mmap"), Some(Backend::Fentry));
-        assert_eq!(forced.get("brk"), Some(Backend::Tracepoint));
+        let forced = parse(&["all=tracepoint", "mmap=fentry", "madvise=off"]).expect("valid");
+        assert_eq!(forced.get("mmap"), Some(Choice::Only(Backend::Fentry)));
+        assert_eq!(forced.get("brk"), Some(Choice::Only(Backend::Tracepoint)));
+        assert_eq!(forced.get("madvise"), Some(Choice::Off));
         assert_eq!(forced.get("cpu"), None);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for word in ["mmap", "mmap=magic", "paint=kprobe", "cpu=kprobe"] {
+        for word in ["mmap", "mmap=magic", "paint=kprobe", "paint=off", "cpu=kprobe"] {
             assert!(parse(&[word]).is_err(), "{word}");
         }
     }

@@ -8,7 +8,7 @@ use crate::{
 /// How a session is to measure.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Backends that the user insists on.
+    /// What the user insists on.
     pub forced: Forced,
     /// Bytes of the ring buffer, a power of two; the default where absent.
     pub ring_bytes: Option<u32>,
