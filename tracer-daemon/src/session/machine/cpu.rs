@@ -19,6 +19,12 @@ impl CpuRecords {
     /// Without the kernel's symbols all of its work is `other_kernel`.
     pub(super) fn new(ring: Ring) -> Self {
         let names = KernelSymbols::read(Path::new("/")).unwrap_or_default();
+        if names.is_empty() {
+            log::warn!(
+                "the kernel's functions are not to be seen (CAP_SYSLOG is missing): its CPU time is \
+                 all other_kernel"
+            );
+        }
         Self { ring, samples: CpuByProcess::new(names) }
     }
 
