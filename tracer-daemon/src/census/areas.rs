@@ -1,14 +1,21 @@
 //! One reading of `/proc/PID/maps`, timed, and taken apart afterwards.
 
-use std::{fs::File, io::Read, time::Instant};
+use std::{
+    fs::File,
+    io::{self, Read},
+    time::Instant,
+};
 
 use super::{Area, CensusError, Image, ProcRoot, maps::parse};
 
 /// Above what the kernel makes of 65,530 areas with names of 4,000 characters.
 const TEXT_LIMIT: u64 = 272 << 20;
 
-/// Room for the first areas, so that the first reads are large ones.
+/// Room for the text of the first areas.
 const FIRST_ROOM: usize = 256 << 10;
+
+/// As much is asked for at once. The kernel hands out a page at a time.
+const CHUNK: usize = 64 << 10;
 
 /// Attempts to read a program that is not replaced by another meanwhile.
 const ATTEMPTS: usize = 10;
@@ -25,7 +32,7 @@ pub struct AreaReading {
     pub limit: Option<u64>,
     /// The lowest address that a mapping may have: `vm.mmap_min_addr`.
     pub lowest: u64,
-    /// How long reading the file took. The kernel holds the process's `mmap_lock`, or those of
+    /// How long the calls that read the file took. The kernel holds the process's `mmap_lock`, or those of
     /// single areas, for no longer than that.
     pub read_seconds: f64,
     /// Areas that were dropped because they lay below the one before. The kernel fills a page with
@@ -44,9 +51,7 @@ impl ProcRoot {
     pub fn areas(&self, pid: u32) -> Result<AreaReading, CensusError> {
         for _ in 0..ATTEMPTS {
             let image = self.image(pid)?;
-            let began = Instant::now();
-            let text = self.maps_text(pid)?;
-            let read_seconds = began.elapsed().as_secs_f64();
+            let (text, read_seconds) = self.maps_text(pid)?;
             // The list of a program that is replaced, or ends, ends in the middle.
             if self.image(pid)? != image {
                 continue;
@@ -69,13 +74,12 @@ impl ProcRoot {
         self.setting("max_map_count")
     }
 
-    fn maps_text(&self, pid: u32) -> Result<Vec<u8>, CensusError> {
+    /// The text, and how long the reads took.
+    fn maps_text(&self, pid: u32) -> Result<(Vec<u8>, f64), CensusError> {
         let path = self.file(pid, "maps");
-        let mut text = Vec::with_capacity(FIRST_ROOM);
         File::open(&path)
-            .and_then(|file| file.take(TEXT_LIMIT).read_to_end(&mut text))
-            .map_err(|error| self.failure(pid, &path, error))?;
-        Ok(text)
+            .and_then(|file| read_timed(file.take(TEXT_LIMIT)))
+            .map_err(|error| self.failure(pid, &path, error))
     }
 
     fn taken_apart(&self, text: &[u8], image: Image, read_seconds: f64) -> AreaReading {
@@ -110,6 +114,24 @@ impl ProcRoot {
     fn setting(&self, name: &str) -> Option<u64> {
         let path = self.path().join("proc/sys/vm").join(name);
         std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+}
+
+/// Through a piece of memory that is there already: else each read would wait for a fresh page.
+fn read_timed(mut file: impl Read) -> io::Result<(Vec<u8>, f64)> {
+    let mut text = Vec::with_capacity(FIRST_ROOM);
+    let mut chunk = vec![0; CHUNK];
+    let mut seconds = 0.0;
+    loop {
+        let began = Instant::now();
+        let read = file.read(&mut chunk);
+        seconds += began.elapsed().as_secs_f64();
+        match read {
+            Ok(0) => return Ok((text, seconds)),
+            Ok(length) => text.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
