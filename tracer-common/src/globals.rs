@@ -98,7 +98,7 @@ impl KernelLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
-    /// 1: every process counts, and no records are written; 0: the targets only.
+    /// 1: every process counts, and no records are written but CPU samples; 0: the targets only.
     pub whole_machine: u32,
     /// One fault of so many is sampled. A prime, so that no loop of faults stays in step with it.
     pub fault_period: u32,

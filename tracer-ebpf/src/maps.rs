@@ -70,7 +70,8 @@ pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
 pub static LOCK_WAITS: PerCpuHashMap<LockKey, LockWaits> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
-/// Look-ups of threads that have ended, by process; those of the living are in [`THREADS`].
+/// Look-ups by process: of a whole machine all, else those of threads that have ended, for those of
+/// the living are in [`THREADS`].
 #[map]
 pub static LOOKUPS: PerCpuHashMap<ProcessId, LookupCounts> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);

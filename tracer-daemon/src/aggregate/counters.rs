@@ -7,6 +7,8 @@ use tracer_common::{
     SyscallCounter, SyscallKey,
 };
 
+use super::cpu_by_process::CpuKey;
+
 /// Every counter as it stood, summed over the CPUs.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -20,8 +22,10 @@ pub struct Counters {
     pub lifecycles: HashMap<ProcessId, Lifecycle>,
     /// Waits for `mmap_lock`.
     pub lock_waits: HashMap<LockKey, LockWaits>,
-    /// Look-ups; empty where they are not measured.
+    /// Look-ups; empty where they were not asked for.
     pub lookups: HashMap<ProcessId, LookupCounts>,
+    /// Samples of the CPU clock; empty where they come as records.
+    pub cpu: HashMap<CpuKey, u64>,
     /// What ended threads left.
     pub exits: HashMap<ProcessId, ExitTotals>,
     /// What is missing.
@@ -32,7 +36,8 @@ impl Counters {
     /// Every process that has a counter, most of them more than once.
     pub fn processes(&self) -> impl Iterator<Item = ProcessId> {
         let plain = self.exits.keys().chain(self.lifecycles.keys());
-        let plain = plain.chain(self.fault_times.keys()).copied();
+        let plain = plain.chain(self.fault_times.keys()).chain(self.lookups.keys()).copied();
+        let plain = plain.chain(self.cpu.keys().map(|key| key.process));
         let plain = plain.chain(self.lock_waits.keys().map(|key| key.process));
         plain.chain(self.syscalls.keys().map(|key| key.process))
     }

@@ -9,6 +9,9 @@ use super::{
     snapshot::CpuShare,
 };
 
+/// Samples each second on each CPU, as `perf record -F 99` would take.
+pub const SAMPLES_PER_SECOND: u64 = 99;
+
 /// The class of what the kernel does for none of the calls that are measured.
 const OTHER_KERNEL: &str = "other_kernel";
 

@@ -14,13 +14,14 @@ use std::{
     sync::Arc,
 };
 
-use tracer_common::{ExitTotals, ProcessId, Syscall};
+use tracer_common::{ExitTotals, Lookup, ProcessId, Syscall};
 
 use self::{
     group::Group,
     member::{Member, Stage},
 };
 use super::{counters::Counters, machine::GroupTotals};
+use crate::census::AreaCount;
 
 /// Page faults since a process was forked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,13 +52,22 @@ pub struct Living {
     /// Its faults so far.
     pub faults: Faults,
     /// Its areas when they were last counted.
-    pub areas: Option<u64>,
+    pub areas: Option<AreaCount>,
+}
+
+/// What the kernel programs count.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Calls that have a probe.
+    pub calls: Vec<Syscall>,
+    /// Look-ups that have one.
+    pub lookups: Vec<Lookup>,
 }
 
 /// Everything counted so far.
 pub struct Groups {
     started_ticks: u64,
-    measured: Vec<Syscall>,
+    measured: Measured,
     members: HashMap<ProcessId, Member>,
     /// Processes with counters that nothing else is known of: they may have been born between the
     /// reading of `/proc` and that of the counters.
@@ -67,9 +77,9 @@ pub struct Groups {
 
 impl Groups {
     /// Nothing counted. Processes that were forked until `started_ticks` count their faults from
-    /// the first reading on; `measured` are the calls that have a probe.
+    /// the first reading on.
     #[must_use]
-    pub fn new(started_ticks: u64, measured: Vec<Syscall>) -> Self {
+    pub fn new(started_ticks: u64, measured: Measured) -> Self {
         Self {
             started_ticks,
             measured,

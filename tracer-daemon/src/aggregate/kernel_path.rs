@@ -80,7 +80,9 @@ const ROLES: &[(&str, Role)] = &[
     ("native_queued_spin_lock_slowpath", Busy(LOCK_WAIT)),
     ("__pv_queued_spin_lock_slowpath", Busy(LOCK_WAIT)),
 ];
-const LOOK_UP: &str = "look_up";
+
+/// The class of what is inside a look-up.
+pub const LOOK_UP: &str = "look_up";
 const HOLE_SEARCH: &str = "hole_search";
 const ZEROING: &str = "page_zeroing";
 const UNMAP: &str = "unmap";
@@ -99,6 +101,10 @@ pub struct Path {
     pub lookup: Option<Lookup>,
 }
 
+/// Addresses that are remembered. A kernel has fewer that are ever on a stack, but its modules come
+/// and go.
+const MOST_KNOWN: usize = 1 << 16;
+
 /// Tells paths, and remembers what each address is.
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
@@ -108,6 +114,9 @@ pub struct Paths {
 impl Paths {
     /// What a stack tells, innermost frame first.
     pub fn path(&mut self, frames: &[u64], names: &impl KernelNames) -> Path {
+        if self.known.len() > MOST_KNOWN {
+            self.known.clear();
+        }
         let mut path = Path::default();
         for &frame in frames {
             let role = self.known.entry(frame).or_insert_with(|| role(names.name(frame)));

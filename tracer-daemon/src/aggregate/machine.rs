@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::{DURATION_BUCKETS, LockWaits, Loss, Syscall};
+use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
 use super::{locks::LockSide, snapshot::ProbeStatus};
 
@@ -41,6 +41,11 @@ pub struct GroupTotals {
     pub fault_seconds: Option<f64>,
     /// Waits for `mmap_lock`; a side that nobody waited for is absent.
     pub lock_waits: BTreeMap<LockSide, LockWaits>,
+    /// Look-ups of areas, and searches for room; a function whose probe could not attach is absent.
+    pub lookups: BTreeMap<Lookup, u64>,
+    /// Samples of the CPU clock by what the CPU was doing, see [`super::cpu::place`]; what it was
+    /// never seen doing is absent.
+    pub cpu_samples: BTreeMap<&'static str, u64>,
     /// Processes that were forked.
     pub forks: u64,
     /// Programs that were executed.
@@ -60,6 +65,8 @@ pub struct AreaTotals {
     pub largest: u64,
     /// Of all together.
     pub sum: u64,
+    /// Holes between them, of the process that has most holes.
+    pub most_holes: u64,
 }
 
 /// Counting areas over the whole machine.

@@ -3,6 +3,7 @@
 pub mod area_rounds;
 pub mod counters;
 pub mod cpu;
+pub mod cpu_by_process;
 pub mod cpu_sites;
 pub mod cycles;
 pub mod groups;

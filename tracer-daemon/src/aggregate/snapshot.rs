@@ -78,7 +78,7 @@ pub struct ProbeStatus {
     pub signal: String,
     /// The rung of the ladder that carries it; none if no rung could.
     pub backend: Option<String>,
-    /// `attached` or `failed`.
+    /// `attached`, `failed`, or `off`: the user left it out.
     pub status: String,
     /// Why the better rungs are not used, or why none is.
     pub reason: Option<String>,

@@ -1,21 +1,21 @@
 //! One reading of `/proc/PID/maps`, timed, and taken apart afterwards.
 
-use std::{fs::File, io::Read, time::Instant};
+use std::{
+    fs::File,
+    io::{self, Read},
+    time::Instant,
+};
 
 use super::{Area, CensusError, Image, ProcRoot, maps::parse};
 
 /// Above what the kernel makes of 65,530 areas with names of 4,000 characters.
 const TEXT_LIMIT: u64 = 272 << 20;
 
-/// Room for the first areas, so that the first reads are large ones.
+/// Room for the text of the first areas.
 const FIRST_ROOM: usize = 256 << 10;
 
-/// As much is read at once where areas are only counted. The kernel hands out a page at a time.
+/// As much is asked for at once. The kernel hands out a page at a time.
 const CHUNK: usize = 64 << 10;
-
-/// Above the list of 65,530 areas with names of ordinary length; a longer one is not worth the
-/// time that reading it takes.
-const COUNT_LIMIT: u64 = 64 << 20;
 
 /// Attempts to read a program that is not replaced by another meanwhile.
 const ATTEMPTS: usize = 10;
@@ -32,7 +32,7 @@ pub struct AreaReading {
     pub limit: Option<u64>,
     /// The lowest address that a mapping may have: `vm.mmap_min_addr`.
     pub lowest: u64,
-    /// How long reading the file took. The kernel holds the process's `mmap_lock`, or those of
+    /// How long the calls that read the file took. The kernel holds the process's `mmap_lock`, or those of
     /// single areas, for no longer than that.
     pub read_seconds: f64,
     /// Areas that were dropped because they lay below the one before. The kernel fills a page with
@@ -43,15 +43,6 @@ pub struct AreaReading {
     pub unreadable: u64,
 }
 
-/// How many areas a process has.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AreaCount {
-    /// Lines of `/proc/PID/maps`; of a list above 64 MiB, those in its first 64 MiB.
-    pub areas: u64,
-    /// How long the reading took.
-    pub read_seconds: f64,
-}
-
 impl ProcRoot {
     /// Reads the areas of a process. Use sparingly: it takes the process's `mmap_lock`.
     ///
@@ -60,9 +51,7 @@ impl ProcRoot {
     pub fn areas(&self, pid: u32) -> Result<AreaReading, CensusError> {
         for _ in 0..ATTEMPTS {
             let image = self.image(pid)?;
-            let began = Instant::now();
-            let text = self.maps_text(pid)?;
-            let read_seconds = began.elapsed().as_secs_f64();
+            let (text, read_seconds) = self.maps_text(pid)?;
             // The list of a program that is replaced, or ends, ends in the middle.
             if self.image(pid)? != image {
                 continue;
@@ -79,32 +68,18 @@ impl ProcRoot {
         Err(CensusError::Changing(pid))
     }
 
-    /// Counts the areas of a process in bounded memory. It takes the same lock as a reading.
-    ///
-    /// # Errors
-    /// If it has ended or may not be looked at.
-    pub fn count_areas(&self, pid: u32) -> Result<AreaCount, CensusError> {
-        let path = self.file(pid, "maps");
-        let began = Instant::now();
-        let areas = File::open(&path)
-            .and_then(|file| count_lines(file.take(COUNT_LIMIT)))
-            .map_err(|error| self.failure(pid, &path, error))?;
-        Ok(AreaCount { areas, read_seconds: began.elapsed().as_secs_f64() })
-    }
-
     /// Areas that a process may have, `vm.max_map_count`.
     #[must_use]
     pub fn area_limit(&self) -> Option<u64> {
         self.setting("max_map_count")
     }
 
-    fn maps_text(&self, pid: u32) -> Result<Vec<u8>, CensusError> {
+    /// The text, and how long the reads took.
+    fn maps_text(&self, pid: u32) -> Result<(Vec<u8>, f64), CensusError> {
         let path = self.file(pid, "maps");
-        let mut text = Vec::with_capacity(FIRST_ROOM);
         File::open(&path)
-            .and_then(|file| file.take(TEXT_LIMIT).read_to_end(&mut text))
-            .map_err(|error| self.failure(pid, &path, error))?;
-        Ok(text)
+            .and_then(|file| read_timed(file.take(TEXT_LIMIT)))
+            .map_err(|error| self.failure(pid, &path, error))
     }
 
     fn taken_apart(&self, text: &[u8], image: Image, read_seconds: f64) -> AreaReading {
@@ -112,7 +87,7 @@ impl ProcRoot {
             areas: Vec::with_capacity(text.len() / 64),
             image,
             limit: self.area_limit(),
-            lowest: self.setting("mmap_min_addr").unwrap_or(0),
+            lowest: self.lowest_address(),
             read_seconds,
             torn: 0,
             unreadable: 0,
@@ -130,6 +105,11 @@ impl ProcRoot {
         reading
     }
 
+    /// The lowest address that a mapping may have, `vm.mmap_min_addr`.
+    pub(super) fn lowest_address(&self) -> u64 {
+        self.setting("mmap_min_addr").unwrap_or(0)
+    }
+
     /// A number of `/proc/sys/vm`.
     fn setting(&self, name: &str) -> Option<u64> {
         let path = self.path().join("proc/sys/vm").join(name);
@@ -137,18 +117,21 @@ impl ProcRoot {
     }
 }
 
-fn count_lines(mut file: impl Read) -> std::io::Result<u64> {
+/// Through a piece of memory that is there already: else each read would wait for a fresh page.
+fn read_timed(mut file: impl Read) -> io::Result<(Vec<u8>, f64)> {
+    let mut text = Vec::with_capacity(FIRST_ROOM);
     let mut chunk = vec![0; CHUNK];
-    let mut lines = 0;
+    let mut seconds = 0.0;
     loop {
-        let length = match file.read(&mut chunk) {
-            Ok(0) => return Ok(lines),
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+        let began = Instant::now();
+        let read = file.read(&mut chunk);
+        seconds += began.elapsed().as_secs_f64();
+        match read {
+            Ok(0) => return Ok((text, seconds)),
+            Ok(length) => text.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        let newlines = chunk[..length].iter().filter(|&&byte| byte == b'\n').count();
-        lines += newlines as u64;
+        }
     }
 }
 
@@ -178,7 +161,6 @@ mod tests {
         assert_eq!(reading.areas.len(), 2);
         assert_eq!((reading.limit, reading.lowest), (Some(65530), 65536));
         assert_eq!((reading.torn, reading.unreadable), (0, 0));
-        assert_eq!(fake.root().count_areas(7).unwrap().areas, 2);
     }
 
     #[test]
@@ -214,7 +196,6 @@ mod tests {
         assert!(matches!(root.areas(9), Err(CensusError::Changing(9))), "an exec under way");
         assert!(matches!(root.areas(7), Err(CensusError::NoAddressSpace(7))));
         assert!(matches!(root.areas(8), Err(CensusError::NoSuchProcess(8))));
-        assert!(matches!(root.count_areas(8), Err(CensusError::NoSuchProcess(8))));
     }
 
     #[test]

@@ -61,17 +61,17 @@ impl ProcRoot {
 /// `START-END PERMISSIONS OFFSET DEVICE INODE   PATH`
 pub(super) fn parse(line: &[u8]) -> Option<Area> {
     let mut rest = line;
-    let range = next_word(&mut rest)?;
+    let (start, end) = range(line)?;
+    next_word(&mut rest)?;
     let permissions = next_word(&mut rest)?.as_bytes();
     let offset = next_word(&mut rest)?;
     let device = next_word(&mut rest)?;
     let inode = next_word(&mut rest)?;
-    let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
     let (path, deleted) = file_name(rest);
     let area = Area {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
+        start,
+        end,
         offset: u64::from_str_radix(offset, 16).ok()?,
         readable: permissions.first() == Some(&b'r'),
         writable: permissions.get(1) == Some(&b'w'),
@@ -82,7 +82,14 @@ pub(super) fn parse(line: &[u8]) -> Option<Area> {
         path,
         deleted,
     };
-    (area.start < area.end).then_some(area)
+    Some(area)
+}
+
+/// The addresses of a line: the first, and the one after the last.
+pub(super) fn range(line: &[u8]) -> Option<(u64, u64)> {
+    let (start, end) = next_word(&mut &*line)?.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    (start < end).then_some((start, end))
 }
 
 /// Takes the first word off; what the kernel writes before the path is ASCII.

@@ -5,6 +5,7 @@
 //! and a mapped file named `/SYSV` makes them panic.
 
 pub mod address_space;
+mod area_count;
 mod areas;
 mod cgroup_names;
 mod cpu_clock;
@@ -19,7 +20,8 @@ mod threads;
 #[cfg(test)]
 mod fake;
 
-pub use areas::{AreaCount, AreaReading};
+pub use area_count::AreaCount;
+pub use areas::AreaReading;
 pub use cgroup_names::CgroupNames;
 pub use cpu_clock::cpu_clock_ns;
 pub use group::group_name;

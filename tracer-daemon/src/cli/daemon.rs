@@ -5,14 +5,14 @@ use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
 };
 
 use super::{runtime, say};
 use crate::{
     error::Error,
     probes::settings::Forced,
-    session::{Machine, Options},
+    session::{DRAIN_INTERVAL, Machine, Options},
     sink::{http, metrics},
 };
 
@@ -37,9 +37,12 @@ pub(super) struct Daemon {
     /// Time between samples: 500ms, 5s, 1m
     #[arg(long, value_parser = sampling_interval, default_value = "5s")]
     interval: Duration,
-    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint; see doctor
+    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
+    /// Count every look-up of an area. Page faults look up as well, and each becomes slower
+    #[arg(long)]
+    lookups: bool,
 }
 
 impl Daemon {
@@ -61,7 +64,7 @@ impl Daemon {
         let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
         let address = listener.local_addr().map_err(unserved)?;
 
-        let mut machine = Machine::start(options)?;
+        let mut machine = Machine::start(options, |signal| signal.daemon_default || self.lookups)?;
         machine.failures().for_each(|line| say(&line));
         let (samples, published) = watch::channel(sample(&mut machine)?);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -87,19 +90,26 @@ impl Daemon {
 
 /// Samples for ever. What could not be read this time is read the next time.
 async fn publish(machine: &mut Machine, samples: &watch::Sender<Bytes>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first one is due at once, and has been taken.
-    ticks.tick().await;
+    let mut ticks = ticks_of(every);
+    let mut drains = ticks_of(DRAIN_INTERVAL);
     loop {
-        ticks.tick().await;
-        match sample(machine) {
-            Ok(text) => {
-                samples.send_replace(text);
-            }
-            Err(error) => log::warn!("{error}; the last sample stays"),
+        tokio::select! {
+            _ = drains.tick() => machine.drain(),
+            _ = ticks.tick() => match sample(machine) {
+                Ok(text) => {
+                    samples.send_replace(text);
+                }
+                Err(error) => log::warn!("{error}; the last sample stays"),
+            },
         }
     }
+}
+
+/// The first one is due after the interval.
+fn ticks_of(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn sample(machine: &mut Machine) -> Result<Bytes, Error> {

@@ -6,6 +6,7 @@ mod doctor;
 mod outcome;
 mod report;
 mod run;
+mod size;
 mod tracing;
 mod vmas;
 mod watch;

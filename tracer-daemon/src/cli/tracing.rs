@@ -18,7 +18,7 @@ pub(super) struct Tracing {
     /// What to print at the end
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint; see doctor
+    /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
     /// Exit with status 1 if there is a finding of this severity or worse
@@ -27,6 +27,9 @@ pub(super) struct Tracing {
     /// Exit with status 5 if anything was lost
     #[arg(long)]
     strict: bool,
+    /// Say how many holes are too small for SIZE, besides the sizes that were mapped (4096, 512K, 2M)
+    #[arg(long = "request", value_name = "SIZE", value_parser = super::size::size)]
+    requests: Vec<u64>,
     /// Ring buffer for records, in KiB, a power of two
     #[arg(long, value_name = "KIB", value_parser = ring_bytes)]
     ring: Option<u32>,
@@ -57,6 +60,7 @@ impl Tracing {
         Ok(Options {
             forced: Forced::parse(&self.backends).map_err(Error::Usage)?,
             ring_bytes: self.ring,
+            requests: self.requests.clone(),
             verbose,
             dump: self.dump.clone(),
         })

@@ -11,6 +11,7 @@ use super::{
     worth,
 };
 use crate::aggregate::snapshot::{LookupTotals, Snapshot, StackTotals};
+use crate::aggregate::{cpu::SAMPLES_PER_SECOND, kernel_path::LOOK_UP};
 use crate::humanize::{count, number, percent, shortened};
 
 const ID: &str = "find-vma-hot";
@@ -18,9 +19,6 @@ const ID: &str = "find-vma-hot";
 /// Below this share of the target's CPU time they are what a program has that does nothing but fault,
 /// or chance: in a few seconds there are a few hundred samples.
 const NOTABLE: f64 = 0.10;
-
-/// Samples of the clock in a second of CPU time.
-const SAMPLES_PER_SECOND: f64 = 99.0;
 
 /// A program with few areas that does nothing but fault has this much look-up for each second of
 /// other work (measured with `examples/find_vma_hot.rs --cured`: 4 to 5 %).
@@ -31,9 +29,6 @@ const MANY_AREAS: u64 = 5_000;
 
 /// A search for room is `hole-search`'s.
 const HOLE_SEARCH: &str = "vm_unmapped_area";
-
-/// The class of CPU samples that are inside a look-up.
-const LOOK_UP: &str = "look_up";
 
 /// Characters of a kernel's release in a sentence.
 const RELEASE: usize = 40;
@@ -119,8 +114,8 @@ impl<'a> Look<'a> {
             (Some(_), _) => 1.0 - (ORDINARY * (1.0 - self.share) / self.share).min(1.0),
             (None, why) => why.map_or(1.0, |(_, share)| share),
         };
-        let samples = (self.share * self.cpu_seconds * SAMPLES_PER_SECOND) as u64;
-        let all = (self.cpu_seconds * SAMPLES_PER_SECOND) as u64;
+        let samples = (self.share * self.cpu_seconds * SAMPLES_PER_SECOND as f64) as u64;
+        let all = (self.cpu_seconds * SAMPLES_PER_SECOND as f64) as u64;
         let total = self.cpu_seconds * part / self.window;
         let saved = estimate::share_of_sum(total, self.share, (samples, all));
         Saving {

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use super::{Cause, Cost, Finding, Severity, area_index::AreaIndex, caller, hot_spot, worth};
 use crate::aggregate::Snapshot;
 use crate::aggregate::snapshot::{StackTotals, SyscallTotals};
@@ -29,7 +31,11 @@ const RELEASE: usize = 40;
 #[must_use]
 pub fn hole_search(snapshot: &Snapshot) -> Option<Finding> {
     let space = snapshot.address_space.as_ref()?;
-    let worst = space.requests.iter().max_by_key(|request| request.holes_too_small)?;
+    let mapped = snapshot.mappings.as_ref()?.sizes.iter().map(|size| size.bytes);
+    let mapped: HashSet<_> = mapped.collect();
+    // Others were asked for on the command line.
+    let asked_for = space.requests.iter().filter(|request| mapped.contains(&request.bytes));
+    let worst = asked_for.max_by_key(|request| request.holes_too_small)?;
     if worst.holes_too_small < MANY_HOLES {
         return None;
     }

@@ -13,7 +13,7 @@ use aya::{
 use super::{
     catalog::{Backend, CATALOG, Point, Probe, Rung, Signal},
     perf,
-    settings::Settings,
+    settings::{Choice, Settings},
 };
 use crate::{aggregate::snapshot::ProbeStatus, error::Error};
 
@@ -130,13 +130,13 @@ pub fn survey(
 
 /// Tries a signal's rungs from the best down.
 fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf>) -> ProbeStatus {
-    let forced = settings.forced.get(signal.name);
+    let choice = settings.forced.get(signal.name);
     let mut refusals = Vec::new();
     for rung in settings.order(signal) {
-        if !settings.may_use(forced, rung.backend) {
+        if !settings.may_use(choice, rung.backend) {
             continue;
         }
-        if let Some(why) = settings.unfit(rung.backend) {
+        if let Some(why) = settings.unfit(rung) {
             refusals.push(format!("{}: {why}", rung.backend));
             continue;
         }
@@ -152,11 +152,15 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
             Err(error) => refusals.push(format!("{}: {}", rung.backend, one_line(&*error))),
         }
     }
+    let (status, reason) = match choice {
+        Some(Choice::Off) => ("off", "left out by --backend".to_owned()),
+        _ => ("failed", refusals.join("; ")),
+    };
     ProbeStatus {
         signal: signal.name.to_owned(),
         backend: None,
-        status: "failed".to_owned(),
-        reason: Some(refusals.join("; ")),
+        status: status.to_owned(),
+        reason: Some(reason),
     }
 }
 

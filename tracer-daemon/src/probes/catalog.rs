@@ -10,8 +10,9 @@ pub struct Signal {
     pub name: &'static str,
     /// What it tells.
     pub purpose: &'static str,
-    /// Whether the daemon needs it for the whole machine; the others serve attached targets.
-    pub whole_machine: bool,
+    /// Whether the daemon measures it without being asked. The others run at every page fault of the
+    /// machine.
+    pub daemon_default: bool,
     /// Whether only the entries of a function are counted. On kernels that preempt programs a kprobe
     /// is skipped far less often there than a trampoline.
     pub entries_only: bool,
@@ -125,7 +126,7 @@ macro_rules! syscall {
         Signal {
             name: $name,
             purpose: $purpose,
-            whole_machine: true,
+            daemon_default: true,
             entries_only: false,
             rungs: &[
                 Rung {
@@ -203,11 +204,11 @@ const fn probe(program: &'static str, point: Point) -> Probe {
 
 /// A look-up's signal: the entry of the kernel's function of that name.
 macro_rules! lookup {
-    ($name:literal, $purpose:literal $(, $rung:expr)?) => {
+    ($name:literal, $purpose:literal, $daemon_default:literal $(, $rung:expr)?) => {
         Signal {
             name: $name,
             purpose: $purpose,
-            whole_machine: false,
+            daemon_default: $daemon_default,
             entries_only: true,
             rungs: &[
                 Rung {
@@ -230,7 +231,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "process",
         purpose: "forks, execs, exits; fault totals of what has ended",
-        whole_machine: true,
+        daemon_default: true,
         entries_only: false,
         rungs: &[
             Rung {
@@ -268,7 +269,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "faults",
         purpose: "where page faults fall, and their time",
-        whole_machine: true,
+        daemon_default: true,
         entries_only: false,
         rungs: &[
             // An entry that is skipped is one that is not sampled; an exit may not be.
@@ -301,7 +302,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "mmap_lock",
         purpose: "waits for the lock of the address space",
-        whole_machine: true,
+        daemon_default: true,
         entries_only: false,
         rungs: &[
             Rung {
@@ -322,13 +323,14 @@ pub const CATALOG: &[Signal] = &[
             },
         ],
     },
-    lookup!("find_vma", "look-ups of the area at an address"),
-    lookup!("find_vma_intersection", "look-ups of the first area in a range"),
-    lookup!("find_vma_prev", "look-ups of an area and the one before"),
-    lookup!("lock_vma_under_rcu", "look-ups by faults, without the lock (6.4 and later)"),
+    lookup!("find_vma", "look-ups of the area at an address", false),
+    lookup!("find_vma_intersection", "look-ups of the first area in a range", false),
+    lookup!("find_vma_prev", "look-ups of an area and the one before", false),
+    lookup!("lock_vma_under_rcu", "look-ups by faults, without the lock (6.4 and later)", false),
     lookup!(
         "vm_unmapped_area",
         "searches for a hole that is large enough",
+        true,
         Rung {
             backend: Backend::RawTracepoint,
             probes: &[probe("vm_unmapped_area_raw", Point::RawTracepoint("vm_unmapped_area"))],
@@ -336,8 +338,8 @@ pub const CATALOG: &[Signal] = &[
     ),
     Signal {
         name: "cpu",
-        purpose: "what the target's CPU time goes into",
-        whole_machine: false,
+        purpose: "what CPU time goes into",
+        daemon_default: true,
         entries_only: false,
         rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
     },

@@ -9,8 +9,7 @@ use aya::{
     util::online_cpus,
 };
 
-/// CPU samples per second on each CPU, as `perf record -F 99` would take.
-const CPU_SAMPLES_PER_SECOND: u64 = 99;
+use crate::aggregate::cpu::SAMPLES_PER_SECOND;
 
 /// Runs the program at every `period`th page fault of each CPU.
 ///
@@ -31,7 +30,7 @@ pub fn count_faults(
 pub fn sample_cpu_clock(
     program: &mut PerfEvent,
 ) -> Result<Vec<PerfEventLinkId>, Box<dyn StdError>> {
-    let frequency = SamplePolicy::Frequency(CPU_SAMPLES_PER_SECOND);
+    let frequency = SamplePolicy::Frequency(SAMPLES_PER_SECOND);
     on_every_cpu(program, SoftwareEvent::CpuClock, frequency)
 }
 

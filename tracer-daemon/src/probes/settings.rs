@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use tracer_common::{Config, KernelLayout};
 
-use super::catalog::{Backend, CATALOG, Rung, Signal};
+use super::catalog::{Backend, CATALOG, Point, Rung, Signal};
 use crate::kernel;
 
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
 pub const FAULT_PERIOD: u32 = 11;
+
+/// A busy CPU writes 24 kB of samples each second, and the daemon takes them out twice as often.
+const RING_BYTES_PER_CPU: u32 = 32 << 10;
 
 /// Everything the kernel programs are told when they are loaded.
 #[derive(Clone, Debug)]
@@ -17,7 +20,7 @@ pub struct Settings {
     pub config: Config,
     /// Where this kernel keeps what they read.
     pub layout: KernelLayout,
-    /// Backends that the user insists on, by signal.
+    /// What the user insists on, by signal.
     pub forced: Forced,
     /// Whether the kernel can take the CPU from a thread inside a kernel program.
     pub preempts: bool,
@@ -52,14 +55,14 @@ impl Settings {
         }
     }
 
-    /// For every process, counts only.
+    /// For every process: counts, and as records the CPU samples of `cpus` CPUs only.
     #[must_use]
-    pub fn whole_machine(layout: KernelLayout) -> Self {
+    pub fn whole_machine(layout: KernelLayout, cpus: u32) -> Self {
         let targets = Self::targets(layout);
         Self {
             config: Config { whole_machine: 1, ..targets.config },
             processes: 16384,
-            ring_bytes: 64 << 10,
+            ring_bytes: cpus.saturating_mul(RING_BYTES_PER_CPU).next_power_of_two(),
             ..targets
         }
     }
@@ -67,8 +70,12 @@ impl Settings {
     /// Whether a backend is to be tried: the one that the user insists on, else every one that
     /// serves a purpose on this kernel.
     #[must_use]
-    pub fn may_use(&self, forced: Option<Backend>, backend: Backend) -> bool {
-        forced.map_or(backend != Backend::Fexit || self.preempts, |forced| forced == backend)
+    pub fn may_use(&self, choice: Option<Choice>, backend: Backend) -> bool {
+        match choice {
+            Some(Choice::Only(forced)) => forced == backend,
+            Some(Choice::Off) => false,
+            None => backend != Backend::Fexit || self.preempts,
+        }
     }
 
     /// The rungs of a signal in the order in which they are to be tried on this kernel.
@@ -81,23 +88,34 @@ impl Settings {
         rungs
     }
 
-    /// Why a backend is left out although it may work. On perf's event every fault of the machine
+    /// Why a rung is left out although it may work. On perf's event every fault of the machine
     /// pays for a few samples, and those tell no time.
     #[must_use]
-    pub fn unfit(&self, backend: Backend) -> Option<&'static str> {
-        (self.config.whole_machine != 0 && backend == Backend::Perf).then_some(
+    pub fn unfit(&self, rung: &Rung) -> Option<&'static str> {
+        let slows_faults = rung.probes.iter().any(|probe| probe.point == Point::PageFaults);
+        (self.config.whole_machine != 0 && slows_faults).then_some(
             "left out, for it would slow every fault of the machine and tell no time; \
              faults are counted all the same, from /proc and at the end of processes",
         )
     }
 }
 
-/// Backends that the user insists on, by signal.
+/// What the user wants of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This backend and no other.
+    Only(Backend),
+    /// Not to measure it.
+    Off,
+}
+
+/// What the user insists on, by signal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Forced(BTreeMap<&'static str, Backend>);
+pub struct Forced(BTreeMap<&'static str, Choice>);
 
 impl Forced {
-    /// From `SIGNAL=KIND` words; `all=KIND` means every signal that has such a rung.
+    /// From `SIGNAL=KIND` words; `all=KIND` means every signal that has such a rung, and the kind
+    /// `off` is none.
     ///
     /// # Errors
     /// One line for a word that names no signal, no backend, or a rung that does not exist.
@@ -113,15 +131,23 @@ impl Forced {
         let (name, kind) = word
             .split_once('=')
             .ok_or_else(|| format!("--backend {word}: expected SIGNAL=KIND, as in mmap=kprobe"))?;
-        let backend = Backend::from_name(kind)
-            .ok_or_else(|| format!("--backend {word}: no backend is called {kind}; see doctor"))?;
+        let choice = match Backend::from_name(kind) {
+            Some(backend) => Choice::Only(backend),
+            None if kind == "off" => Choice::Off,
+            None => {
+                return Err(format!("--backend {word}: no backend is called {kind}; see doctor"));
+            }
+        };
+        let has = |signal: &Signal| match choice {
+            Choice::Only(backend) => signal.rungs.iter().any(|rung| rung.backend == backend),
+            Choice::Off => true,
+        };
         let mut known = false;
         for signal in CATALOG.iter().filter(|signal| name == "all" || signal.name == name) {
-            let has_rung = signal.rungs.iter().any(|rung| rung.backend == backend);
-            if has_rung {
-                self.0.insert(signal.name, backend);
+            if has(signal) {
+                self.0.insert(signal.name, choice);
+                known = true;
             }
-            known |= has_rung;
         }
         if known {
             Ok(())
@@ -130,9 +156,9 @@ impl Forced {
         }
     }
 
-    /// The backend that `signal` has to use.
+    /// What is wanted of `signal`; `None`: whatever works.
     #[must_use]
-    pub fn get(&self, signal: &str) -> Option<Backend> {
+    pub fn get(&self, signal: &str) -> Option<Choice> {
         self.0.get(signal).copied()
     }
 }
@@ -148,21 +174,22 @@ mod tests {
     #[test]
     fn a_word_forces_its_signal_only() {
         let forced = parse(&["mmap=kprobe"]).expect("valid");
-        assert_eq!(forced.get("mmap"), Some(Backend::Kprobe));
+        assert_eq!(forced.get("mmap"), Some(Choice::Only(Backend::Kprobe)));
         assert_eq!(forced.get("munmap"), None);
     }
 
     #[test]
     fn all_reaches_the_signals_that_have_the_rung() {
-        let forced = parse(&["all=tracepoint", "mmap=fentry"]).expect("valid");
-        assert_eq!(forced.get("mmap"), Some(Backend::Fentry));
-        assert_eq!(forced.get("brk"), Some(Backend::Tracepoint));
+        let forced = parse(&["all=tracepoint", "mmap=fentry", "madvise=off"]).expect("valid");
+        assert_eq!(forced.get("mmap"), Some(Choice::Only(Backend::Fentry)));
+        assert_eq!(forced.get("brk"), Some(Choice::Only(Backend::Tracepoint)));
+        assert_eq!(forced.get("madvise"), Some(Choice::Off));
         assert_eq!(forced.get("cpu"), None);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for word in ["mmap", "mmap=magic", "paint=kprobe", "cpu=kprobe"] {
+        for word in ["mmap", "mmap=magic", "paint=kprobe", "paint=off", "cpu=kprobe"] {
             assert!(parse(&[word]).is_err(), "{word}");
         }
     }

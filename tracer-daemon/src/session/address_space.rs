@@ -26,6 +26,8 @@ const NEXT_PAUSE: u32 = 10;
 /// What was read so far.
 pub(super) struct AddressSpaceWatch {
     readers: Readers,
+    /// Sizes that the user wants to know about.
+    requests: Vec<u64>,
     first: Option<First>,
     last: Option<(AreaReading, Instant)>,
     allocator: Option<(Image, Allocator)>,
@@ -42,9 +44,17 @@ struct First {
 
 impl AddressSpaceWatch {
     /// Nothing read yet.
-    pub(super) fn new(readers: Readers) -> Self {
+    pub(super) fn new(readers: Readers, requests: Vec<u64>) -> Self {
         let again = Instant::now() + FIRST_PAUSE;
-        Self { readers, first: None, last: None, allocator: None, pause: FIRST_PAUSE, again }
+        Self {
+            readers,
+            requests,
+            first: None,
+            last: None,
+            allocator: None,
+            pause: FIRST_PAUSE,
+            again,
+        }
     }
 
     /// Counts the areas. To be called before the window begins, and after an exec that belongs to
@@ -95,12 +105,14 @@ impl AddressSpaceWatch {
         self.last.as_ref().map_or(&[], |(reading, _)| &reading.areas)
     }
 
-    /// The figures of the last reading, with the requests of the window; `None`: the process ended
-    /// before the first.
+    /// The figures of the last reading, with the user's requests and those of the window; `None`: the
+    /// process ended before the first.
     pub(super) fn figures(&self, mappings: Option<&Mappings>) -> Option<AddressSpace> {
         let (reading, at) = self.last.as_ref()?;
         let sizes = mappings.map_or(&[][..], |mappings| &mappings.sizes);
-        let requests: Vec<_> = sizes.iter().take(REQUESTS).map(|size| size.bytes).collect();
+        let mut requests = self.requests.clone();
+        let seen = sizes.iter().take(REQUESTS).map(|size| size.bytes);
+        requests.extend(seen.filter(|bytes| !self.requests.contains(bytes)));
         // Another program's address space did not grow into this one.
         let first = self.first.as_ref().filter(|first| first.image == reading.image);
         let growth = first.map(|first| Growth {
@@ -129,7 +141,7 @@ mod tests {
     fn this_process_has_both_ends_and_the_requests_of_the_window() {
         let (root, pid) = (ProcRoot::default(), std::process::id());
         let start_ticks = root.stat(pid).unwrap().start_ticks;
-        let mut watch = AddressSpaceWatch::new(Readers::default());
+        let mut watch = AddressSpaceWatch::new(Readers::default(), vec![1 << 30, 8192]);
         assert_eq!(watch.figures(None), None);
         watch.begin(&root, pid);
         watch.read(&root, ProcessId::new(pid, start_ticks + 1));
@@ -140,7 +152,8 @@ mod tests {
         let space = watch.figures(Some(&mappings)).unwrap();
         assert!(watch.allocator().unwrap().to_string().starts_with("glibc 2."));
         assert!(space.growth.unwrap().areas_before > 10);
-        assert_eq!(space.requests.len(), REQUESTS);
-        assert_eq!(space.requests[1].bytes, 8192);
+        let bytes: Vec<_> = space.requests.iter().map(|request| request.bytes).collect();
+        assert_eq!(bytes[..4], [1 << 30, 8192, 4096, 12288]);
+        assert_eq!(bytes.len(), 2 + REQUESTS - 1, "8192 is there once");
     }
 }

@@ -1,15 +1,17 @@
 //! The whole machine, sampled: counters of all processes and `/proc` become group totals.
 
 mod areas;
+mod cpu;
 mod names;
 mod own;
 mod programs;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use tracer_common::{ProcessId, Syscall, UNKNOWN_OFFSET};
+use aya::util::online_cpus;
+use tracer_common::{Lookup, ProcessId, Syscall, UNKNOWN_OFFSET};
 
-use self::{areas::Areas, names::Names};
+use self::{areas::Areas, cpu::CpuRecords, names::Names};
 use super::{
     open::{self, Opened},
     options::Options,
@@ -19,7 +21,7 @@ use crate::{
     aggregate::{
         MachineSnapshot,
         counters::Counters,
-        groups::{Faults, Groups, Living},
+        groups::{Faults, Groups, Living, Measured},
     },
     census::{ProcRoot, ProcessStat},
     error::Error,
@@ -32,6 +34,9 @@ use crate::{
     source::KernelMaps,
 };
 
+/// How often [`Machine::drain`] is to be called: the ring has room for twice as long.
+pub const DRAIN_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Probes on the whole machine. A sample is taken when [`Machine::sample`] is called, and at no
 /// other time.
 pub struct Machine {
@@ -40,6 +45,7 @@ pub struct Machine {
     root: ProcRoot,
     names: Names,
     areas: Areas,
+    cpu: CpuRecords,
     groups: Groups,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
@@ -47,27 +53,29 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Attaches the kernel programs; from then on every process counts.
+    /// Attaches the kernel programs of the signals that are wanted; from then on every process
+    /// counts.
     ///
     /// # Errors
     /// When a privilege is missing, or nothing at all can be attached.
-    pub fn start(options: &Options) -> Result<Self, Error> {
+    pub fn start(options: &Options, wanted: impl Fn(&Signal) -> bool) -> Result<Self, Error> {
         let layout = open::layout()?;
-        let settings = options.settings(Settings::whole_machine(layout));
-        // The programs refer to the ring by its descriptor until they are loaded, although they
-        // write nothing for a whole machine.
-        let Opened { ebpf, mut maps, ring: _ring, readers: _readers } = open::load(&settings)?;
+        let cpus = online_cpus().map_or(1, |cpus| u32::try_from(cpus.len()).unwrap_or(u32::MAX));
+        let settings = options.settings(Settings::whole_machine(layout, cpus));
+        let Opened { ebpf, mut maps, ring, readers: _readers } = open::load(&settings)?;
         let root = ProcRoot::default();
         let own = root
             .stat(std::process::id())
             .map_err(|error| Error::Usage(format!("/proc is not as it should be: {error}")))?;
-        let attached = attach(ebpf, &settings, |signal: &Signal| signal.whole_machine);
+        let attached = attach(ebpf, &settings, wanted);
         attached.check()?;
         maps.control(open::control(&attached)).map_err(unreadable)?;
-        let measured = Syscall::ALL.into_iter();
-        let measured = measured.filter(|call| attached.has(call.name()));
+        let calls = Syscall::ALL.into_iter().filter(|call| attached.has(call.name()));
+        let lookups = Lookup::ALL.into_iter().filter(|function| attached.has(function.name()));
+        let measured = Measured { calls: calls.collect(), lookups: lookups.collect() };
         Ok(Self {
-            groups: Groups::new(own.start_ticks, measured.collect()),
+            groups: Groups::new(own.start_ticks, measured),
+            cpu: CpuRecords::new(ring),
             names: Names::new(root.clone()),
             areas: Areas::new(root.clone()),
             kernel: kernel::release(),
@@ -83,6 +91,11 @@ impl Machine {
         self.attached.failures()
     }
 
+    /// Takes CPU samples out of the ring, which would fill up between samples of the machine.
+    pub fn drain(&mut self) {
+        self.cpu.drain();
+    }
+
     /// The machine as it stands.
     ///
     /// # Errors
@@ -90,13 +103,14 @@ impl Machine {
     pub fn sample(&mut self) -> Result<MachineSnapshot, Error> {
         // In this order: a process that `/proc` shows and that ends meanwhile has left its totals.
         let stats = self.stats();
-        let counters = self.maps.read().map_err(unreadable)?;
+        let counters = self.counters()?;
         self.areas.look(&stats);
         let living = self.name(stats, &counters);
         let names = &mut self.names;
         let ended = self.groups.apply(&counters, &living, |exits| names.ended(exits));
         self.names.keep(&living);
         self.maps.forget(&counters, &ended);
+        self.cpu.forget(&ended);
         Ok(MachineSnapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.kernel.clone(),
@@ -107,6 +121,14 @@ impl Machine {
             own: own::usage(&self.root),
             programs: programs::runs(&self.attached.ebpf, &self.root),
         })
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        let mut counters = self.maps.read().map_err(unreadable)?;
+        counters.lookups = self.maps.lookups_of_machine().map_err(unreadable)?;
+        self.cpu.drain();
+        counters.cpu = self.cpu.counts();
+        Ok(counters)
     }
 
     /// Processes that have not ended. One whose main thread alone has ended is none of the dead.

@@ -28,7 +28,7 @@ use tracer_common::{Control, ProcessId, Target};
 use address_space::AddressSpaceWatch;
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
-pub use machine::Machine;
+pub use machine::{DRAIN_INTERVAL, Machine};
 use open::Opened;
 pub use options::Options;
 use traced::Traced;
@@ -101,7 +101,7 @@ impl Session {
             state: State::new(kernel_names),
             unwinder: Unwinder::start(root.clone(), readers.clone())
                 .map_err(|error| Error::Lost(format!("no thread for stacks: {error}")))?,
-            space: AddressSpaceWatch::new(readers),
+            space: AddressSpaceWatch::new(readers, options.requests.clone()),
             cost: CostMeter::new(Instant::now()),
             faults: FaultSampler::new(),
             control,

@@ -8,10 +8,12 @@ use crate::{
 /// How a session is to measure.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Backends that the user insists on.
+    /// What the user insists on.
     pub forced: Forced,
     /// Bytes of the ring buffer, a power of two; the default where absent.
     pub ring_bytes: Option<u32>,
+    /// Sizes for which the holes are searched at the end, besides those that were mapped.
+    pub requests: Vec<u64>,
     /// Whether the kernel programs' diagnostics are wanted.
     pub verbose: bool,
     /// Where to keep the raw records, for replay.

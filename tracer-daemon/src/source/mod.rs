@@ -102,16 +102,27 @@ impl KernelMaps {
     /// # Errors
     /// When the kernel refuses to read a map.
     pub fn read(&self) -> Result<Counters, MapError> {
+        // First: what has ended then has counted all that it ever will.
+        let exits = self.exits.iter().collect::<Result<_, _>>()?;
         Ok(Counters {
+            exits,
             syscalls: summed(&self.syscalls)?,
             errnos: summed(&self.errnos)?,
             fault_times: summed(&self.fault_times)?,
             lifecycles: self.lifecycles()?,
             lock_waits: summed(&self.lock_waits)?,
             lookups: HashMap::new(),
-            exits: self.exits.iter().collect::<Result<_, _>>()?,
+            cpu: HashMap::new(),
             lost: self.lost()?,
         })
+    }
+
+    /// Look-ups by process, as the programs for a whole machine count them.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn lookups_of_machine(&self) -> Result<HashMap<ProcessId, LookupCounts>, MapError> {
+        summed(&self.lookups)
     }
 
     /// Look-ups, of the threads that live and of those that have ended. Apart from the rest, for it
@@ -180,6 +191,7 @@ impl KernelMaps {
         for process in &ended {
             let _ = self.fault_times.remove(process);
             let _ = self.lifecycles.remove(process);
+            let _ = self.lookups.remove(process);
             let _ = self.exits.remove(process);
         }
     }

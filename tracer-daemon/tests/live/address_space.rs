@@ -8,8 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt,
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output, Stdio},
 };
 
 use libtest_mimic::{Failed, Trial};
@@ -20,7 +19,9 @@ use tempfile::TempDir;
 use reader::as_another_reader;
 
 use crate::{
-    support::{Machine, Target, Tracer, alloctrace, ensure, same, state, workload},
+    support::{
+        Ended, Machine, Target, Tracer, alloctrace, ensure, same, state, wait_until, workload,
+    },
     trial,
 };
 
@@ -118,25 +119,6 @@ fn planted(areas: u64) -> Result<(), Failed> {
     )?;
     same("4096 bytes fit at once", number(&after["requests"][1]["holes_too_small"])?, 0)?;
     as_another_reader(&after, target.pid())
-}
-
-/// A process that ends with its test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_until(what: &str, is: impl Fn() -> bool) -> Result<(), Failed> {
-    let began = Instant::now();
-    while !is() {
-        ensure(began.elapsed() < Duration::from_secs(20), format!("waited in vain: {what}"))?;
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }
 
 /// Stops a process, so that both readers see the same.

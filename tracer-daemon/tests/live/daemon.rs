@@ -1,5 +1,7 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod signals;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -30,6 +32,9 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_agrees_with_strace", machine.lacks(&["strace"]), as_strace),
         trial("daemon_never_counts_down", root(), monotone),
         trial("daemon_counts_areas", root(), areas),
+        trial("daemon_counts_searches_for_room", root(), signals::searches),
+        trial("daemon_counts_every_lookup_if_asked", root(), signals::every_lookup(machine)),
+        trial("daemon_cpu_time_is_that_of_the_clock", root(), signals::cpu),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
     ]
@@ -44,8 +49,13 @@ struct Daemon {
 
 impl Daemon {
     fn start() -> Result<Self, Failed> {
+        Self::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Result<Self, Failed> {
         let mut child = Command::new(ALLOCTRACE)
             .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
+            .args(options)
             .stderr(Stdio::piped())
             .spawn()?;
         let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
@@ -244,6 +254,12 @@ fn areas() -> Result<(), Failed> {
     };
     same("areas", samples[series], truth)?;
     same("all", samples["alloctrace_areas_of_all_processes{group=\"areas-of-one\"}"], truth)?;
+    let space: serde_json::Value = serde_json::from_slice(
+        &alloctrace(&["vmas", "--format", "json", "--pid", &pid.to_string()]).stdout,
+    )?;
+    let holes = space["holes"]["count"].as_f64().ok_or("no holes in the census")?;
+    ensure(holes > 4000.0, format!("{holes} holes"))?;
+    same("holes", samples["alloctrace_holes{group=\"areas-of-one\"}"], holes)?;
     let limit: f64 = fs::read_to_string("/proc/sys/vm/max_map_count")?.trim().parse()?;
     same("limit", samples["alloctrace_areas_limit"], limit)?;
     ensure(samples["alloctrace_area_counts_total"] >= 1.0, "no counts")?;

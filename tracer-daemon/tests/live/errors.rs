@@ -30,6 +30,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("not_root_is_status_3", root(), not_root),
         trial("no_btf_is_said_and_counts_go_on", root(), no_btf),
         trial("a_probe_that_cannot_attach_is_named", root(), no_probe),
+        trial("a_signal_can_be_left_out", root(), left_out),
         trial("an_unwritable_output_is_status_2", root(), unwritable),
         trial("a_full_disk_loses_no_report", root(), full_disk),
         trial("a_command_that_is_not_there_is_status_2", root(), no_command),
@@ -184,6 +185,19 @@ fn no_probe() -> Result<(), Failed> {
     let recording = recording_behind_words(&output)?;
     ensure(!recording.snapshot.syscalls.contains_key("brk"), "brk has a number all the same")?;
     ensure(recording.snapshot.syscalls["mmap"].calls > 0, "mmap was not counted")
+}
+
+/// What nobody wants is not measured, and the recording says so.
+fn left_out() -> Result<(), Failed> {
+    let out = ["--backend", "cpu=off", "--backend", "brk=off"];
+    let output = alloctrace(&[&["run", "--format", "json"], &out[..], &["--", "true"]].concat());
+    let recording = Recording::read_from(output.stdout.as_slice(), "stdout")?;
+    let snapshot = recording.snapshot;
+    let off = snapshot.tracer.probes.iter().filter(|probe| probe.status == "off");
+    let off: Vec<_> = off.map(|probe| probe.signal.as_str()).collect();
+    same("left out", off, vec!["brk", "cpu"])?;
+    ensure(!snapshot.syscalls.contains_key("brk"), "brk is counted")?;
+    ensure(snapshot.syscalls["mmap"].calls > 0, "mmap is not counted")
 }
 
 fn unwritable() -> Result<(), Failed> {

@@ -9,6 +9,7 @@ mod churn;
 mod counts;
 mod daemon;
 mod errors;
+mod healthy;
 mod hot;
 mod lookups;
 mod perf;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
     trials.extend(real::trials(&machine));
+    trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));

@@ -5,9 +5,7 @@ use std::{
     io::Write,
     net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use alloctrace::{census::ProcRoot, sink::Recording};
@@ -16,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Machine, Tracer, ensure, same, state},
+    support::{ALLOCTRACE, Ended, Machine, Tracer, ensure, same, state, wait_until},
     trial,
 };
 
@@ -158,23 +156,4 @@ fn strace_counts(file: &Path) -> Result<Counts, Failed> {
 
 fn pid_of(id: u32) -> Result<Pid, Failed> {
     Pid::from_raw(id.cast_signed()).ok_or_else(|| "no pid".into())
-}
-
-fn wait_until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
-    let begin = Instant::now();
-    while !holds() {
-        ensure(begin.elapsed() < Duration::from_secs(20), format!("waited in vain until {what}"))?;
-        sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// A child that does not outlive its test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -5,6 +5,8 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use alloctrace::{census::ProcRoot, sink::Recording};
@@ -44,6 +46,11 @@ impl Machine {
             let row = self.rungs.iter().find(|row| row.0 == signal && row.1 == backend);
             row.map_or(Some("the doctor does not know it".to_owned()), |row| row.2.clone())
         })
+    }
+
+    /// Whether a rung works here.
+    pub(crate) fn works(&self, signal: &str, backend: &str) -> bool {
+        self.rungs.iter().any(|row| row.0 == signal && row.1 == backend && row.2.is_none())
     }
 
     /// Signals that this kernel does not let this backend have, although others work.
@@ -253,4 +260,24 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
 /// Fails with `why` unless it holds.
 pub(crate) fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(why.into().into()) }
+}
+
+/// Waits until it holds, or fails.
+pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
+    let begin = Instant::now();
+    while !holds() {
+        ensure(begin.elapsed() < Duration::from_secs(20), format!("waited in vain until {what}"))?;
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// A child that does not outlive its test.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

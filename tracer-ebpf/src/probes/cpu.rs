@@ -6,6 +6,7 @@ use tracer_common::{CpuSample, Loss, RecordKind};
 use crate::{
     emit::{emit_in_place, has_room_for_stack, header, kernel_stack, lose, now},
     filter::{current_ids, process},
+    kernel::config,
 };
 
 /// The two low bits of `cs` are the privilege level; user code runs at 3.
@@ -17,8 +18,10 @@ const USER_LEVEL: u64 = 3;
 fn cpu_clock(ctx: PerfEventContext) -> u32 {
     let Some(process) = process() else { return 0 };
     let (tid, _) = current_ids();
-    let with_stack = has_room_for_stack();
-    if !with_stack {
+    // For a whole machine only classes are wanted.
+    let wants_stack = config::whole_machine() == 0;
+    let with_stack = wants_stack && has_room_for_stack();
+    if wants_stack && !with_stack {
         lose(Loss::StackRecords);
     }
     let kind = if with_stack { RecordKind::CpuStack } else { RecordKind::Cpu };

@@ -1,4 +1,5 @@
-//! Look-ups of areas and of room for them: each is counted, and few become records.
+//! Look-ups of areas and of room for them: each is counted, and few become records. The daemon wants the
+//! counts only, of processes: user space could not add up threads that end while it reads them.
 
 use aya_ebpf::{
     EbpfContext,
@@ -9,7 +10,7 @@ use tracer_common::{Lookup, LookupCounts, LookupSample, Loss, ProcessId, RecordK
 
 use crate::{
     emit::{add, emit_in_place, header, kernel_stack, lose, now},
-    filter::{current_ids, events_between, stack_share, thread},
+    filter::{current_ids, events_between, process, stack_share, thread},
     kernel::config,
     maps::{LOOKUPS, entry},
 };
@@ -60,6 +61,12 @@ fn vm_unmapped_area_raw(ctx: RawTracePointContext) -> u32 {
 
 #[inline(always)]
 fn looked_up(ctx: &impl EbpfContext, function: Lookup, address: u64) {
+    if config::whole_machine() != 0 {
+        if let Some(process) = process() {
+            count(process, function);
+        }
+        return;
+    }
     let Some(thread) = thread() else { return };
     // SAFETY: from the map of threads, checked; only its own thread writes to it, and no look-up is
     // made from an interrupt.
@@ -112,13 +119,29 @@ pub fn keep(process: ProcessId, counts: &LookupCounts) {
     if counts.calls.iter().all(|calls| *calls == 0) {
         return;
     }
+    let Some(sum) = sums(process) else { return };
+    for (at, calls) in counts.calls.iter().enumerate() {
+        // SAFETY: both arrays have the same length.
+        add(unsafe { sum.add(at) }, *calls);
+    }
+}
+
+#[inline(always)]
+fn count(process: ProcessId, function: Lookup) {
+    if let Some(sum) = sums(process) {
+        // SAFETY: there is a sum for each function.
+        add(unsafe { sum.add(function as usize) }, 1);
+    }
+}
+
+/// The first of a process's sums, in the order of [`Lookup::ALL`].
+#[inline(always)]
+fn sums(process: ProcessId) -> Option<*mut u64> {
     let none = LookupCounts { calls: [0; Lookup::ALL.len()] };
     let Some(sum) = entry(&LOOKUPS, &process, &none) else {
         lose(Loss::CounterTable);
-        return;
+        return None;
     };
-    for (at, calls) in counts.calls.iter().enumerate() {
-        // SAFETY: from the map, checked; both arrays have the same length.
-        add(unsafe { (&raw mut (*sum).calls).cast::<u64>().add(at) }, *calls);
-    }
+    // SAFETY: from the map, checked.
+    Some(unsafe { (&raw mut (*sum).calls).cast() })
 }

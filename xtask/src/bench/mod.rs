@@ -1,8 +1,9 @@
-//! What tracing costs the traced: the worst-case cycle under each tracer, by turns in one run.
-//!
-//! The workload never stops; the tracers come and go around it. Each round measures every tracer
-//! and, next to it, the workload alone, so that a machine which slows down slows down both.
+//! What tracing costs the traced, as ratios measured side by side, by turns, in one run: so that a
+//! machine which slows down slows down both sides.
 
+mod added;
+mod census;
+mod cycle;
 mod tracer;
 mod workload;
 
@@ -12,36 +13,6 @@ use crate::{
     sh,
 };
 use anyhow::{Result, bail};
-use std::{collections::BTreeMap, time::Duration};
-use tracer::Tracer;
-use workload::Workload;
-
-/// Rounds of all tracers. The median of as many ratios is what is printed.
-const ROUNDS: usize = 5;
-
-/// Measured in each turn.
-const TURN: Duration = Duration::from_millis(1200);
-
-/// What the workload does in each cycle.
-struct Shape {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    /// Events by which the added time is divided, and what they are called.
-    events: (f64, &'static str),
-}
-
-const SHAPES: &[Shape] = &[
-    Shape {
-        name: "mmap 2 MiB, 6 touches, munmap",
-        arguments: &["--touches", "6"],
-        events: (1.0, "cycle"),
-    },
-    Shape {
-        name: "mmap 2 MiB, 256 touches, munmap",
-        arguments: &["--touches", "256"],
-        events: (256.0, "fault"),
-    },
-];
 
 /// Measures and prints ratios.
 pub(crate) fn run() -> Result<()> {
@@ -51,44 +22,25 @@ pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Group::Build, Group::Bench])?;
     let daemon = ["--release", "--package", "tracer-daemon", "--bins", "--examples"];
     cargo::build(&[["build"].as_slice(), &daemon].concat())?;
-    for shape in SHAPES {
-        println!("\n{}", shape.name);
-        let ratios = measure(shape)?;
-        print(shape, &ratios);
-    }
-    Ok(())
+    cycle::run()?;
+    added::run()?;
+    census::run()
 }
 
-/// By tracer: (nanoseconds for a cycle alone, nanoseconds under it), a pair for each round.
-type Pairs = BTreeMap<&'static str, Vec<(f64, f64)>>;
-
-fn measure(shape: &Shape) -> Result<Pairs> {
-    let mut workload = Workload::start(shape.arguments)?;
-    let mut pairs = Pairs::new();
-    for round in 1..=ROUNDS {
-        eprint!("\rround {round} of {ROUNDS} ");
-        for &tracer in Tracer::ALL {
-            let alone = workload.nanoseconds(TURN)?;
-            let running = tracer.start(workload.pid())?;
-            let traced = workload.nanoseconds(TURN)?;
-            running.stop()?;
-            pairs.entry(tracer.name()).or_default().push((alone, traced));
-        }
-    }
-    eprintln!();
-    Ok(pairs)
+/// A ratio of rounds: the median, and between which the middle half lies.
+struct Ratio {
+    median: f64,
+    low: f64,
+    high: f64,
 }
 
-fn print(shape: &Shape, pairs: &Pairs) {
-    let (divisor, event) = shape.events;
-    println!("{:<22} {:>9} {:>16}", "under", "ratio", format!("added per {event}"));
-    for &tracer in Tracer::ALL {
-        let Some(rounds) = pairs.get(tracer.name()) else {
-            continue;
-        };
-        let ratio = median(rounds.iter().map(|(alone, traced)| traced / alone));
-        let added = median(rounds.iter().map(|(alone, traced)| (traced - alone) / divisor));
-        println!("{:<22} {ratio:>9.3} {added:>13.0} ns", tracer.name());
+impl Ratio {
+    /// Of each pair the second by the first; NaN without a pair.
+    fn of(pairs: &[(f64, f64)]) -> Self {
+        let mut ratios: Vec<_> = pairs.iter().map(|(one, other)| other / one).collect();
+        ratios.sort_by(f64::total_cmp);
+        let at = |part: usize| ratios.get(ratios.len() * part / 4).copied().unwrap_or(f64::NAN);
+        Self { median: at(2), low: at(1), high: at(3) }
     }
 }
 

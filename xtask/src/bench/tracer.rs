@@ -1,4 +1,4 @@
-//! Who traces: alloctrace in its two ways, and its peers doing the same.
+//! Who traces: alloctrace in its ways, and its peers doing the same.
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
@@ -16,6 +16,8 @@ pub(super) enum Tracer {
     /// Nobody: what the method itself makes of two equal things.
     Nothing,
     Attach,
+    /// Without look-ups, waits for the lock and CPU samples.
+    Foundation,
     Daemon,
     Bpftrace,
     Strace,
@@ -33,7 +35,19 @@ tracepoint:syscalls:sys_exit_munmap /@begin[tid]/ {
 software:page-faults:1 /pid == PID/ { @faults = count(); }
 ";
 
+/// Signals that came after the foundation's: calls, faults, processes.
+pub(super) const ADDED: [&str; 7] = [
+    "mmap_lock",
+    "find_vma",
+    "find_vma_intersection",
+    "find_vma_prev",
+    "lock_vma_under_rcu",
+    "vm_unmapped_area",
+    "cpu",
+];
+
 impl Tracer {
+    /// Those of which nobody is a part of another.
     pub(super) const ALL: &'static [Self] =
         &[Self::Nothing, Self::Attach, Self::Daemon, Self::Bpftrace, Self::Strace];
 
@@ -41,6 +55,7 @@ impl Tracer {
         match self {
             Self::Nothing => "nothing",
             Self::Attach => "alloctrace attach",
+            Self::Foundation => "attach, foundation",
             Self::Daemon => "alloctrace daemon",
             Self::Bpftrace => "bpftrace, the same",
             Self::Strace => "strace -c",
@@ -54,6 +69,11 @@ impl Tracer {
         let (mut command, ready) = match self {
             Self::Nothing => return Ok(Running(None)),
             Self::Attach => (with(alloctrace, &["attach", "--pid", &pid]), "tracing "),
+            Self::Foundation => {
+                let mut command = with(alloctrace, &["attach", "--pid", &pid]);
+                command.args(ADDED.map(|signal| format!("--backend={signal}=off")));
+                (command, "tracing ")
+            }
             Self::Daemon => (with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]), "serving "),
             Self::Bpftrace => {
                 (with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]), "Attaching ")
@@ -90,7 +110,7 @@ fn with(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
 }
 
 /// Reads until a line has the word; somebody must go on reading, or the writer would block.
-fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) -> Result<()> {
+pub(super) fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) -> Result<()> {
     let mut lines = BufReader::new(output).lines().map_while(Result::ok);
     let mut said = Vec::new();
     for line in lines.by_ref() {

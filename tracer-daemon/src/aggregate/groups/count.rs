@@ -36,6 +36,17 @@ impl Groups {
                 group.add_lock_waits(LockSide::of(key), &member.lock_waits_since(*key, *waits));
             });
         }
+        for (id, lookups) in &counters.lookups {
+            with(id, &mut |member, group| {
+                group.add_lookups(&member.lookups_since(*lookups));
+            });
+        }
+        for (key, samples) in &counters.cpu {
+            with(&key.process, &mut |member, group| {
+                let place = key.class.name();
+                group.add_cpu(place, member.cpu_since(place, *samples));
+            });
+        }
         for (id, time) in &counters.fault_times {
             with(id, &mut |member, group| {
                 group.add_fault_time(member.fault_time_since(*time));

@@ -1,9 +1,12 @@
-use tracer_common::{FaultTime, Lifecycle, LockWaits, Syscall, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockWaits, LookupCounts, Syscall, SyscallCounter};
 
-use super::Faults;
-use crate::aggregate::{
-    locks::LockSide,
-    machine::{CallTotals, GroupTotals},
+use super::{Faults, Measured};
+use crate::{
+    aggregate::{
+        locks::LockSide,
+        machine::{CallTotals, GroupTotals},
+    },
+    census::AreaCount,
 };
 
 const NS: f64 = 1e9;
@@ -19,13 +22,13 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// `measured` are the calls that have a probe: their totals begin at 0, others stay absent.
-    pub(super) fn new(measured: &[Syscall]) -> Self {
-        let none = measured.iter().map(|call| (*call, CallTotals::default()));
-        Self {
-            totals: GroupTotals { syscalls: none.collect(), ..GroupTotals::default() },
-            ..Self::default()
-        }
+    /// The totals of what is measured begin at 0, others stay absent.
+    pub(super) fn new(measured: &Measured) -> Self {
+        let calls = measured.calls.iter().map(|call| (*call, CallTotals::default()));
+        let lookups = measured.lookups.iter().map(|function| (*function, 0));
+        let (syscalls, lookups) = (calls.collect(), lookups.collect());
+        let totals = GroupTotals { syscalls, lookups, ..GroupTotals::default() };
+        Self { totals, ..Self::default() }
     }
 
     pub(super) fn add_calls(&mut self, call: Syscall, grown: &SyscallCounter) {
@@ -53,6 +56,17 @@ impl Group {
         }
     }
 
+    pub(super) fn add_lookups(&mut self, grown: &LookupCounts) {
+        for (function, sum) in &mut self.totals.lookups {
+            *sum = sum.saturating_add(grown.calls[*function as usize]);
+        }
+    }
+
+    pub(super) fn add_cpu(&mut self, place: &'static str, grown: u64) {
+        let samples = self.totals.cpu_samples.entry(place).or_default();
+        *samples = samples.saturating_add(grown);
+    }
+
     pub(super) fn add_lifecycle(&mut self, grown: &Lifecycle) {
         self.totals.forks = self.totals.forks.saturating_add(grown.forks);
         self.totals.execs = self.totals.execs.saturating_add(grown.execs);
@@ -65,11 +79,12 @@ impl Group {
         self.untimed = self.untimed.saturating_add(both);
     }
 
-    pub(super) fn add_areas(&mut self, areas: Option<u64>) {
-        if let Some(areas) = areas {
+    pub(super) fn add_areas(&mut self, count: Option<AreaCount>) {
+        if let Some(AreaCount { areas, holes }) = count {
             let totals = self.totals.areas.get_or_insert_default();
             totals.largest = totals.largest.max(areas);
             totals.sum = totals.sum.saturating_add(areas);
+            totals.most_holes = totals.most_holes.max(holes);
         }
     }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tracer_common::{FaultTime, Lifecycle, LockKey, LockWaits, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, SyscallCounter};
 
 use super::{Faults, since::Since};
 
@@ -43,6 +43,8 @@ pub(super) struct Member {
     calls: Vec<(u32, SyscallCounter)>,
     failures: Vec<((u32, u32), u64)>,
     lock_waits: Vec<(LockKey, LockWaits)>,
+    lookups: LookupCounts,
+    cpu: Vec<(&'static str, u64)>,
     fault_time: FaultTime,
     lifecycle: Lifecycle,
 }
@@ -57,6 +59,8 @@ impl Member {
             calls: Vec::new(),
             failures: Vec::new(),
             lock_waits: Vec::new(),
+            lookups: LookupCounts::default(),
+            cpu: Vec::new(),
             fault_time: FaultTime::default(),
             lifecycle: Lifecycle::default(),
         }
@@ -83,6 +87,14 @@ impl Member {
 
     pub(super) fn lock_waits_since(&mut self, key: LockKey, now: LockWaits) -> LockWaits {
         grown(&mut self.lock_waits, key, now)
+    }
+
+    pub(super) fn lookups_since(&mut self, now: LookupCounts) -> LookupCounts {
+        now.since(std::mem::replace(&mut self.lookups, now))
+    }
+
+    pub(super) fn cpu_since(&mut self, place: &'static str, now: u64) -> u64 {
+        grown(&mut self.cpu, place, now)
     }
 
     pub(super) fn fault_time_since(&mut self, now: FaultTime) -> FaultTime {

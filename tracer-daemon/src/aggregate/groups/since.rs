@@ -1,4 +1,4 @@
-use tracer_common::{FaultTime, Lifecycle, LockWaits, SyscallCounter};
+use tracer_common::{FaultTime, Lifecycle, LockWaits, LookupCounts, SyscallCounter};
 
 /// Counters whose growth can be told.
 pub(super) trait Since: Copy {
@@ -32,6 +32,12 @@ impl Since for LockWaits {
             wait_ns: self.wait_ns.since(previous.wait_ns),
             durations: std::array::from_fn(|at| self.durations[at].since(previous.durations[at])),
         }
+    }
+}
+
+impl Since for LookupCounts {
+    fn since(self, previous: Self) -> Self {
+        Self { calls: std::array::from_fn(|at| self.calls[at].since(previous.calls[at])) }
     }
 }
 

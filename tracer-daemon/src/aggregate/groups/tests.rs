@@ -1,9 +1,10 @@
-use tracer_common::{ErrnoKey, FaultTime, Lifecycle, SyscallCounter, SyscallKey};
+use tracer_common::{ErrnoKey, FaultTime, Lifecycle, LookupCounts, SyscallCounter, SyscallKey};
 
 use super::{
     admit::{MOST_GROUPS, OTHER},
     *,
 };
+use crate::aggregate::{cpu::CpuClass, cpu_by_process::CpuKey};
 
 /// The tracer began here.
 const STARTED: u64 = 1000;
@@ -19,8 +20,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let measured =
+            Measured { calls: vec![Syscall::Mmap], lookups: vec![Lookup::VmUnmappedArea] };
         Self {
-            groups: Groups::new(STARTED, vec![Syscall::Mmap]),
+            groups: Groups::new(STARTED, measured),
             counters: Counters::default(),
             living: HashMap::new(),
         }
@@ -289,18 +292,40 @@ fn names_have_an_end() {
 fn areas_are_those_of_the_living_that_were_counted() {
     let mut world = World::new();
     let uncounted = ProcessId::new(9, 1002);
-    for (id, areas) in [(OLD, Some(300)), (YOUNG, Some(9000)), (uncounted, None)] {
+    for (id, areas) in [(OLD, Some((300, 20))), (YOUNG, Some((9000, 7))), (uncounted, None)] {
         world.lives(id, "a", 1);
-        world.living.get_mut(&id).expect("it lives").areas = areas;
+        world.living.get_mut(&id).expect("it lives").areas =
+            areas.map(|(areas, holes)| AreaCount { areas, holes });
     }
     world.lives(ProcessId::new(10, 1003), "b", 1);
     world.tick();
     let totals = world.groups.totals();
     let areas = totals["a"].areas.expect("counted");
-    assert_eq!((areas.largest, areas.sum), (9000, 9300));
+    assert_eq!((areas.largest, areas.sum, areas.most_holes), (9000, 9300, 20));
     assert_eq!(totals["b"].areas, None, "unknown is not 0");
     world.ends(YOUNG, 2);
     world.tick();
     let areas = world.groups.totals()["a"].areas.expect("counted");
     assert_eq!((areas.largest, areas.sum), (300, 300), "it is a gauge");
+}
+
+#[test]
+fn lookups_and_cpu_samples_are_counted_by_growth_and_outlive_their_process() {
+    let mut world = World::new();
+    world.lives(YOUNG, "a", 1);
+    let user = CpuKey { process: YOUNG, class: CpuClass::User };
+    for count in 1..=3 {
+        // The third function is not measured.
+        world.counters.lookups.insert(YOUNG, LookupCounts { calls: [0, 0, 7, 0, 5 * count] });
+        world.counters.cpu.insert(user, 2 * count);
+        world.tick();
+    }
+    world.ends(YOUNG, 2);
+    world.tick();
+    world.tick();
+    world.counters = Counters::default();
+    world.tick();
+    let group = world.of("a");
+    assert_eq!(group.lookups, BTreeMap::from([(Lookup::VmUnmappedArea, 15)]));
+    assert_eq!(group.cpu_samples, BTreeMap::from([("user", 6)]));
 }

@@ -2,7 +2,7 @@ use super::RequestFigures;
 use crate::census::Area;
 
 /// Addresses from here on are the kernel's; `[vsyscall]` lies there.
-pub(super) const KERNEL_HALF: u64 = 1 << 63;
+pub const KERNEL_HALF: u64 = 1 << 63;
 
 /// Requests and areas are multiples of it.
 const PAGE: u64 = 4096;
@@ -38,15 +38,27 @@ impl Hole {
 /// legacy layout, with an unlimited stack) have the same holes, but pass others.
 #[must_use]
 pub fn holes(areas: &[Area], lowest: u64) -> Vec<Hole> {
-    let mut floor = lowest.max(PAGE);
-    let mut holes = Vec::new();
-    for area in searched(areas) {
-        if area.start > floor {
-            holes.push(Hole { start: floor, end: area.start });
-        }
-        floor = floor.max(area.end);
+    let mut floor = Floor::from(lowest);
+    searched(areas).iter().filter_map(|area| floor.pass(area.start, area.end)).collect()
+}
+
+/// How far the areas have been passed, from below.
+pub struct Floor(u64);
+
+impl From<u64> for Floor {
+    /// Nothing yet; areas may begin at `lowest`.
+    fn from(lowest: u64) -> Self {
+        Self(lowest.max(PAGE))
     }
-    holes
+}
+
+impl Floor {
+    /// Passes an area; returns the hole below it.
+    pub fn pass(&mut self, start: u64, end: u64) -> Option<Hole> {
+        let hole = (start > self.0).then_some(Hole { start: self.0, end: start });
+        self.0 = self.0.max(end);
+        hole
+    }
 }
 
 /// The areas below `mmap_base`.

@@ -13,7 +13,7 @@ mod tests;
 pub use figures::{
     AddressSpace, Growth, HoleFigures, KindFigures, RequestFigures, SizeAreas, SizeHoles, Unmerged,
 };
-pub use holes::{Hole, holes};
+pub use holes::{Floor, Hole, KERNEL_HALF, holes};
 pub use kinds::{Kind, kinds};
 pub use obstacles::{Obstacle, obstacle};
 pub use picture::{Cell, Picture, Row};

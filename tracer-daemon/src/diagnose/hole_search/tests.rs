@@ -28,6 +28,8 @@ fn searching(kernel: &str, holes_too_small: u64) -> Snapshot {
             requests: vec![
                 RequestFigures { bytes: 4096, holes_too_small: 0 },
                 RequestFigures { bytes: SIZE, holes_too_small },
+                // The program never asks for so much.
+                RequestFigures { bytes: 1 << 40, holes_too_small: holes_too_small + 1 },
             ],
             ..AddressSpace::default()
         }),

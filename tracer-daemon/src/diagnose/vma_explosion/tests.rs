@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::aggregate::snapshot::{Cpu, Frame, StackTotals, SyscallTotals, Tracer, Window};
+use crate::aggregate::snapshot::{
+    Cpu, Frame, Mappings, SizeCycles, StackTotals, SyscallTotals, Tracer, Window,
+};
 use crate::census::address_space::{Growth, Kind, KindFigures, SizeAreas, Unmerged};
 
 fn space(areas: u64, before: u64, seconds: f64) -> AddressSpace {
@@ -171,6 +173,8 @@ fn a_coming_failure_outranks_lost_time() {
     if let Some(space) = &mut snapshot.address_space {
         space.requests = vec![searching];
     }
+    let sizes = vec![SizeCycles { bytes: searching.bytes, cycles: 1 }];
+    snapshot.mappings = Some(Mappings { sizes, ..Mappings::default() });
     snapshot.tracer.kernel = "3.2".to_owned();
     snapshot.cpu = Cpu { user_seconds: Some(0.5), system_seconds: Some(0.5), ..Cpu::default() };
     let found = crate::diagnose::all(&snapshot);

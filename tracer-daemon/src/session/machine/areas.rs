@@ -7,7 +7,7 @@ use tracer_common::ProcessId;
 
 use crate::{
     aggregate::{area_rounds::AreaRounds, machine::AreaCounting},
-    census::{ProcRoot, ProcessStat},
+    census::{AreaCount, ProcRoot, ProcessStat},
 };
 
 /// No new process is counted in a sample after so long. A process with 65,000 areas takes longer
@@ -44,10 +44,10 @@ impl Areas {
                 break;
             }
             let began = Instant::now();
-            let areas = self.root.count_areas(id.pid).ok().map(|count| count.areas);
+            let count = self.root.count_areas(id.pid).ok();
             let (took, at) = (began.elapsed(), began - self.began);
-            self.rounds.counted(id, areas, nanoseconds(took), nanoseconds(at));
-            self.counting.counts += u64::from(areas.is_some());
+            self.rounds.counted(id, count, nanoseconds(took), nanoseconds(at));
+            self.counting.counts += u64::from(count.is_some());
             self.counting.seconds += took.as_secs_f64();
             self.counting.due -= 1;
         }
@@ -55,8 +55,8 @@ impl Areas {
     }
 
     /// A process's areas when they were last counted.
-    pub(super) fn of(&self, id: ProcessId) -> Option<u64> {
-        self.rounds.areas(id)
+    pub(super) fn of(&self, id: ProcessId) -> Option<AreaCount> {
+        self.rounds.count(id)
     }
 
     /// How counting goes.

@@ -4,6 +4,7 @@ use tracer_common::{LockWaits, Loss, Syscall};
 use super::duration::{histograms, lock_histograms};
 use super::sample::Sample;
 use crate::aggregate::MachineSnapshot;
+use crate::aggregate::cpu::SAMPLES_PER_SECOND;
 use crate::aggregate::machine::{AreaTotals, CallTotals, GroupTotals, ProgramRuns};
 use crate::errno;
 
@@ -54,6 +55,9 @@ pub(super) const METRICS: &[Row] = &[
         MetricType::HISTOGRAM, histograms),
     counter("alloctrace_page_faults_total", "Page faults; major ones read from a disk.", faults),
     counter("alloctrace_page_fault_seconds_total", "Time in page faults, sampled.", fault_seconds),
+    counter("alloctrace_cpu_seconds_total",
+        "CPU time by what it went into, estimated from 99 samples a second on each CPU.", cpu_seconds),
+    counter("alloctrace_lookups_total", "Look-ups of areas, and searches for room.", lookups),
     counter("alloctrace_mmap_lock_waits_total", "Waits for the lock of an address space.",
         |machine| by_side(machine, |waits| waits.waits as f64)),
     counter("alloctrace_mmap_lock_wait_seconds_total", "Time in those, summed over threads.",
@@ -72,6 +76,8 @@ pub(super) const METRICS: &[Row] = &[
         |machine| by_areas(machine, |areas| areas.largest)),
     gauge("alloctrace_areas_of_all_processes", "Areas of all processes of the group.",
         |machine| by_areas(machine, |areas| areas.sum)),
+    gauge("alloctrace_holes", "Holes between areas, of the group's process that has most of them.",
+        |machine| by_areas(machine, |areas| areas.most_holes)),
     gauge("alloctrace_areas_limit", "Areas that a process may have (vm.max_map_count).",
         |machine| machine.area_counting.limit.map(Sample::count).into_iter().collect()),
     counter("alloctrace_area_counts_total", "Times that a process's areas were counted.",
@@ -162,6 +168,25 @@ fn fault_seconds(machine: &MachineSnapshot) -> Vec<Sample> {
         Some(Sample::new(time).label("group", name))
     });
     known.collect()
+}
+
+fn cpu_seconds(machine: &MachineSnapshot) -> Vec<Sample> {
+    let places = machine.groups.iter().flat_map(|(name, group)| {
+        group.cpu_samples.iter().map(move |(place, samples)| {
+            let seconds = *samples as f64 / SAMPLES_PER_SECOND as f64;
+            Sample::new(seconds).label("group", name).label("where", place)
+        })
+    });
+    places.collect()
+}
+
+fn lookups(machine: &MachineSnapshot) -> Vec<Sample> {
+    let functions = machine.groups.iter().flat_map(|(name, group)| {
+        group.lookups.iter().map(move |(function, calls)| {
+            Sample::count(*calls).label("group", name).label("function", function.name())
+        })
+    });
+    functions.collect()
 }
 
 /// Every cause, so that an alert on its rate has a 0 to start from.

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracer_common::{Loss, Syscall};
+use tracer_common::{Lookup, Loss, Syscall};
 
 use super::*;
 use crate::aggregate::machine::{AreaCounting, AreaTotals, CallTotals, GroupTotals};
@@ -18,9 +18,11 @@ fn group() -> GroupTotals {
     GroupTotals {
         syscalls: BTreeMap::from([(Syscall::Mmap, mmap)]),
         minor_faults: 12,
+        cpu_samples: BTreeMap::from([("user", 198), ("fault", 99)]),
+        lookups: BTreeMap::from([(Lookup::VmUnmappedArea, 8)]),
         forks: 3,
         processes: 2,
-        areas: Some(AreaTotals { largest: 9053, sum: 9100 }),
+        areas: Some(AreaTotals { largest: 9053, sum: 9100, most_holes: 4203 }),
         ..GroupTotals::default()
     }
 }
@@ -66,10 +68,14 @@ fn counters_are_what_was_counted() {
         ("alloctrace_syscall_failures_total{group=\"web\",syscall=\"mmap\",errno=\"ENOMEM\"}", 2.0),
         ("alloctrace_page_faults_total{group=\"web\",kind=\"minor\"}", 12.0),
         ("alloctrace_page_faults_total{group=\"web\",kind=\"major\"}", 0.0),
+        ("alloctrace_cpu_seconds_total{group=\"web\",where=\"user\"}", 2.0),
+        ("alloctrace_cpu_seconds_total{group=\"web\",where=\"fault\"}", 1.0),
+        ("alloctrace_lookups_total{group=\"web\",function=\"vm_unmapped_area\"}", 8.0),
         ("alloctrace_forks_total{group=\"web\"}", 3.0),
         ("alloctrace_processes{group=\"web\"}", 2.0),
         ("alloctrace_areas{group=\"web\"}", 9053.0),
         ("alloctrace_areas_of_all_processes{group=\"web\"}", 9100.0),
+        ("alloctrace_holes{group=\"web\"}", 4203.0),
         ("alloctrace_areas_limit", 65_530.0),
         ("alloctrace_area_counts_total", 4.0),
         ("alloctrace_area_count_seconds_total", 0.5),

@@ -5,7 +5,7 @@ use std::process::Command;
 use alloctrace::{diagnose::Severity, sink::Recording};
 use libtest_mimic::{Failed, Trial};
 
-use super::workload_with;
+use super::{vmas, workload_with};
 use crate::{
     support::{Machine, Target, Tracer, ensure, same},
     trial,
@@ -32,6 +32,7 @@ pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("the_field_report_is_no_false_alarm", root(), field_report),
         trial("a_cured_address_space_has_no_finding", root(), cured),
         trial("an_ended_process_has_no_census", root(), ended),
+        trial("attach_has_the_requests_that_vmas_has", root(), requests),
         trial("a_healthy_python3_has_no_finding", python, healthy),
     ]
 }
@@ -68,6 +69,18 @@ fn announced() -> Result<(), Failed> {
     ensure(stack.contains("map"), format!("no stack of the mappings: {stack}"))?;
     let stop_gap = finding.remedy.iter().any(|line| line.contains("sysctl -w vm.max_map_count="));
     ensure(stop_gap, "no stop-gap is named")
+}
+
+/// A size that the program never maps is searched for, and is no sign of anything.
+fn requests() -> Result<(), Failed> {
+    const SIZES: [&str; 4] = ["--request", "300K", "--request", "1G"];
+    let (target, _, _) = workload_with(&[])?;
+    let space = vmas(target.pid(), &SIZES)?;
+    let recording = Tracer::attach(target.pid(), &SIZES).interrupt()?;
+    let requests = recording.snapshot.address_space.ok_or("no census")?.requests;
+    same("requests", serde_json::to_value(requests)?, space["requests"].clone())?;
+    let found = recording.findings.iter().find(|finding| finding.id == "hole-search");
+    ensure(found.is_none(), format!("found: {found:?}"))
 }
 
 /// Many areas and holes, but not too many for this kernel: both are told, and neither as a gain.
