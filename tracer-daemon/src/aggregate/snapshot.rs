@@ -50,14 +50,6 @@ pub struct Snapshot {
     pub overhead: Option<Overhead>,
 }
 
-impl Snapshot {
-    /// The target's CPU time in either mode, in seconds.
-    #[must_use]
-    pub fn cpu_seconds(&self) -> Option<f64> {
-        Some(self.cpu.user_seconds? + self.cpu.system_seconds?)
-    }
-}
-
 /// Who measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,6 +62,9 @@ pub struct Tracer {
     pub probes: Vec<ProbeStatus>,
 }
 
+/// The status of a signal that is measured.
+pub const ATTACHED: &str = "attached";
+
 /// How a signal is measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -78,10 +73,22 @@ pub struct ProbeStatus {
     pub signal: String,
     /// The rung of the ladder that carries it; none if no rung could.
     pub backend: Option<String>,
-    /// `attached`, `failed`, or `off`: the user left it out.
+    /// [`ATTACHED`], `failed`, or `off`: the user left it out.
     pub status: String,
     /// Why the better rungs are not used, or why none is.
     pub reason: Option<String>,
+}
+
+/// The signals that are not measured, together where they follow each other for the same reason.
+pub fn unmeasured(probes: &[ProbeStatus]) -> Vec<(Vec<&str>, Option<&str>)> {
+    let missing: Vec<_> = probes.iter().filter(|probe| probe.status != ATTACHED).collect();
+    let by_reason = missing.chunk_by(|one, next| one.reason == next.reason);
+    by_reason
+        .map(|rows| {
+            let names = rows.iter().map(|row| row.signal.as_str()).collect();
+            (names, rows.iter().find_map(|row| row.reason.as_deref()))
+        })
+        .collect()
 }
 
 /// The traced process.
@@ -126,6 +133,14 @@ pub struct Cpu {
     pub voluntary_switches: Option<u64>,
     /// Times the CPU was taken from it.
     pub involuntary_switches: Option<u64>,
+}
+
+impl Cpu {
+    /// In either mode.
+    #[must_use]
+    pub fn seconds(&self) -> Option<f64> {
+        Some(self.user_seconds? + self.system_seconds?)
+    }
 }
 
 /// Calls of one system call.

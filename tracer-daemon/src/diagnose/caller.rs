@@ -1,7 +1,7 @@
 //! Who asked the kernel for a mapping: an allocator, or the program itself.
 
 use crate::aggregate::{
-    snapshot::{Frame, StackTotals},
+    snapshot::{Frame, Snapshot, StackTotals},
     user_path::{ALLOCATORS, is_allocation_call, is_standard_library},
 };
 use crate::humanize::shortened;
@@ -60,6 +60,12 @@ pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
     Caller::Direct
 }
 
+/// The heaviest stack of a kind.
+pub(super) fn heaviest_stack<'a>(snapshot: &'a Snapshot, kind: &str) -> Option<&'a StackTotals> {
+    let stacks = snapshot.stacks.iter().filter(|stack| stack.kind == kind);
+    stacks.filter(|stack| !stack.frames.is_empty()).max_by_key(|stack| stack.count)
+}
+
 /// The first place outside of the C library, of any allocator and of the language's own library:
 /// where a cure can be applied.
 pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
@@ -76,8 +82,13 @@ pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
     outside.find(|frame| !frame.symbol.as_deref().is_some_and(is_standard_library)).or(first)
 }
 
+/// A stack as text, a line for each frame.
+pub(super) fn stack_text(stack: &StackTotals) -> Vec<String> {
+    stack.frames.iter().map(frame_text).collect()
+}
+
 /// A frame as text: `symbol (module+0xoffset)`.
-pub(super) fn frame_text(frame: &Frame) -> String {
+fn frame_text(frame: &Frame) -> String {
     let symbol = frame.symbol.as_deref().unwrap_or("??");
     let offset = frame.offset;
     match file_name(frame) {

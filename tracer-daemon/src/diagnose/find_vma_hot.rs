@@ -16,8 +16,7 @@ use crate::humanize::{count, number, percent, shortened};
 
 const ID: &str = "find-vma-hot";
 
-/// Below this share of the target's CPU time they are what a program has that does nothing but fault,
-/// or chance: in a few seconds there are a few hundred samples.
+/// Below this share of the target's CPU time they are not worth a word.
 const NOTABLE: f64 = 0.10;
 
 /// A program with few areas that does nothing but fault has this much look-up for each second of
@@ -63,9 +62,7 @@ pub fn find_vma_hot(snapshot: &Snapshot) -> Option<Finding> {
         cause: Cause {
             text: cause(&look, site.as_deref()),
             bytes: None,
-            stack: stack.map_or_else(Vec::new, |stack| {
-                stack.frames.iter().map(caller::frame_text).collect()
-            }),
+            stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
         cost: Cost {
             cpu_seconds_per_second: per_second,
@@ -82,11 +79,14 @@ impl<'a> Look<'a> {
     fn at(snapshot: &'a Snapshot) -> Option<Self> {
         let sampled = snapshot.cpu_samples.iter().find(|sample| sample.place == LOOK_UP);
         let share = sampled.map(|sample| sample.share).filter(|share| *share >= NOTABLE)?;
-        let cpu_seconds = snapshot.cpu.user_seconds? + snapshot.cpu.system_seconds?;
+        let cpu_seconds = snapshot.cpu.seconds()?;
         let own = || snapshot.lookups.iter().filter(|(name, _)| *name != HOLE_SEARCH);
         let busiest = own().map(|(_, totals)| totals).max_by_key(|totals| totals.calls);
         let plausible = cpu_seconds > 0.0 && snapshot.window.seconds > 0.0 && share <= 1.0;
-        plausible.then(|| Self {
+        // A program that runs for a moment has so few samples that one of them is a tenth.
+        let seen = estimate::share_of_sum(1.0, share, samples(share, cpu_seconds));
+        let is_beyond_chance = seen.value - seen.error > ORDINARY;
+        (plausible && is_beyond_chance).then(|| Self {
             share,
             cpu_seconds,
             calls: own().map(|(_, totals)| totals.calls).sum(),
@@ -103,8 +103,7 @@ impl<'a> Look<'a> {
     /// Where no look-up has a stack: the heaviest of what they are made for.
     fn stack(&self, snapshot: &'a Snapshot) -> Option<&'a StackTotals> {
         let (why, _) = self.why?;
-        let stacks = snapshot.stacks.iter().filter(|stack| stack.kind == why);
-        stacks.filter(|stack| !stack.frames.is_empty()).max_by_key(|stack| stack.count)
+        caller::heaviest_stack(snapshot, why)
     }
 
     /// With few areas the look-ups are as short as any program's. Without what they are made for,
@@ -114,10 +113,9 @@ impl<'a> Look<'a> {
             (Some(_), _) => 1.0 - (ORDINARY * (1.0 - self.share) / self.share).min(1.0),
             (None, why) => why.map_or(1.0, |(_, share)| share),
         };
-        let samples = (self.share * self.cpu_seconds * SAMPLES_PER_SECOND as f64) as u64;
-        let all = (self.cpu_seconds * SAMPLES_PER_SECOND as f64) as u64;
         let total = self.cpu_seconds * part / self.window;
-        let saved = estimate::share_of_sum(total, self.share, (samples, all));
+        let samples = samples(self.share, self.cpu_seconds);
+        let saved = estimate::share_of_sum(total, self.share, samples);
         Saving {
             cpu_seconds_per_second: saved.value,
             low: saved.value - saved.error,
@@ -125,6 +123,12 @@ impl<'a> Look<'a> {
             ..Saving::default()
         }
     }
+}
+
+/// Samples of the clock in this share of the CPU time, and in all of it.
+fn samples(share: f64, cpu_seconds: f64) -> (u64, u64) {
+    let all = cpu_seconds * SAMPLES_PER_SECOND as f64;
+    ((share * all) as u64, all as u64)
 }
 
 /// Where the look-ups come from: by their time, else by their number.
@@ -271,11 +275,15 @@ mod tests {
 
     #[test]
     fn an_idle_program_gains_nothing_and_little_is_nothing() {
-        let mut idle = snapshot(0.12);
+        let mut idle = snapshot(0.3);
+        idle.window.seconds = 40.0;
         idle.cpu = Cpu { user_seconds: Some(0.1), system_seconds: Some(0.3), ..Cpu::default() };
         let finding = find_vma_hot(&idle).expect("worth a word");
         assert_eq!((finding.severity, finding.predicted_saving), (Severity::NoGain, None));
         assert_eq!(find_vma_hot(&snapshot(0.09)), None);
+        let mut short = snapshot(1.0 / 7.0);
+        short.cpu = Cpu { user_seconds: Some(0.03), system_seconds: Some(0.04), ..Cpu::default() };
+        assert_eq!(find_vma_hot(&short), None, "one of seven samples");
         assert_eq!(find_vma_hot(&Snapshot::default()), None);
         assert_eq!(find_vma_hot(&snapshot(f64::NAN)), None);
     }

@@ -67,9 +67,7 @@ pub fn hole_search(snapshot: &Snapshot) -> Option<Finding> {
                 leftovers(space)
             ),
             bytes: Some(worst.bytes),
-            stack: stack.map_or_else(Vec::new, |stack| {
-                stack.frames.iter().map(caller::frame_text).collect()
-            }),
+            stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
         cost,
         remedy: if gain {
@@ -130,10 +128,9 @@ fn evidence(
 
 /// The heaviest stack of the searches, else of the calls that search.
 fn asking(snapshot: &Snapshot) -> Option<&StackTotals> {
-    let mut calls = snapshot.stacks.iter().filter(|stack| stack.kind == "mmap");
     hot_spot::of(snapshot, "lookup", |function| function == SEARCH)
         .map(|spot| spot.stack)
-        .or_else(|| calls.find(|stack| !stack.frames.is_empty()))
+        .or_else(|| caller::heaviest_stack(snapshot, "mmap"))
 }
 
 fn leftovers(space: &AddressSpace) -> String {
@@ -159,8 +156,7 @@ fn searches(snapshot: &Snapshot) -> Option<(u64, f64)> {
 fn cost(snapshot: &Snapshot) -> Cost {
     let whole_call = called(snapshot).map_or(0.0, |mmap| mmap.seconds);
     let time = searches(snapshot).map_or(whole_call, |(_, time)| time);
-    let cpu = snapshot.cpu.user_seconds.zip(snapshot.cpu.system_seconds);
-    let cpu = cpu.map(|(user, system)| user + system).filter(|cpu| (1e-6..1e12).contains(cpu));
+    let cpu = snapshot.cpu.seconds().filter(|cpu| (1e-6..1e12).contains(cpu));
     let per_second = Some(time / snapshot.window.seconds).filter(|cost| cost.is_finite());
     Cost {
         cpu_seconds_per_second: per_second.unwrap_or(0.0).max(0.0),

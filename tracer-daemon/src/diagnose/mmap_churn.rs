@@ -35,9 +35,7 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
         cause: Cause {
             text: text::cause(&churn, caller, site.as_deref()),
             bytes: churn.dominant_size,
-            stack: stack.map_or_else(Vec::new, |stack| {
-                stack.frames.iter().map(caller::frame_text).collect()
-            }),
+            stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
         cost: Cost {
             cpu_seconds_per_second: churn.cost_per_second(),
@@ -88,10 +86,10 @@ fn confidence(
 }
 
 /// The stack that most mappings come from, and its share of all that have one.
-pub(super) fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
+fn heaviest_mmap_stack(snapshot: &Snapshot) -> Option<(&StackTotals, f64)> {
+    let heaviest = caller::heaviest_stack(snapshot, "mmap")?;
     let stacks =
         snapshot.stacks.iter().filter(|stack| stack.kind == "mmap" && !stack.frames.is_empty());
-    let heaviest = stacks.clone().max_by_key(|stack| stack.count)?;
     let all: f64 = stacks.map(|stack| stack.count as f64).sum();
     Some((heaviest, heaviest.count as f64 / all.max(1.0)))
 }

@@ -5,7 +5,7 @@
 //! 6.4 most of them do without). So it is the writers that make others wait.
 
 use super::{Cause, Cost, Finding, Saving, Severity, caller, worth};
-use crate::aggregate::snapshot::{LockWait, Snapshot, StackTotals};
+use crate::aggregate::snapshot::{LockWait, Snapshot};
 use crate::humanize::{count, number, percent, seconds};
 
 const ID: &str = "mmap-lock-contention";
@@ -39,7 +39,7 @@ pub fn mmap_lock_contention(snapshot: &Snapshot) -> Option<Finding> {
     let rows: Vec<_> = own_rows(snapshot).collect();
     let waits = Waits::of(snapshot, &rows)?;
     let writer = heaviest_writer(snapshot);
-    let stack = writer.and_then(|(call, _)| heaviest_stack(snapshot, call));
+    let stack = writer.and_then(|(call, _)| caller::heaviest_stack(snapshot, call));
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     let waited = waits.seconds / waits.window;
     let severity = worth::severity(waited, Some(waits.share));
@@ -57,9 +57,7 @@ pub fn mmap_lock_contention(snapshot: &Snapshot) -> Option<Finding> {
         cause: Cause {
             text: cause(writer, site.as_deref()),
             bytes: None,
-            stack: stack.map_or_else(Vec::new, |stack| {
-                stack.frames.iter().map(caller::frame_text).collect()
-            }),
+            stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
         cost: Cost {
             cpu_seconds_per_second: spinning,
@@ -89,7 +87,7 @@ impl Waits {
         let window = snapshot.window.seconds;
         let number: u64 = rows.iter().map(|row| row.waits).sum();
         let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
-        let cpu_seconds = snapshot.cpu.user_seconds? + snapshot.cpu.system_seconds?;
+        let cpu_seconds = snapshot.cpu.seconds()?;
         let share = seconds / (seconds + cpu_seconds);
         let notable = number >= WAITS && number as f64 >= WAITS_PER_SECOND * window;
         let plausible = window > 0.0 && seconds >= 0.0 && (0.0..=1.0).contains(&share);
@@ -117,11 +115,6 @@ fn heaviest_writer(snapshot: &Snapshot) -> Option<(&'static str, f64)> {
     let all: f64 = busy.iter().map(|(_, seconds)| seconds).sum();
     let (call, most) = busy.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
     (all > 0.0).then(|| (call, most / all))
-}
-
-fn heaviest_stack<'a>(snapshot: &'a Snapshot, call: &str) -> Option<&'a StackTotals> {
-    let stacks = snapshot.stacks.iter().filter(|stack| stack.kind == call);
-    stacks.filter(|stack| !stack.frames.is_empty()).max_by_key(|stack| stack.count)
 }
 
 fn evidence(waits: &Waits, rows: &[&LockWait], writer: Option<(&str, f64)>) -> Vec<String> {

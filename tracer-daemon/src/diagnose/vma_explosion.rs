@@ -10,7 +10,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use super::{Cause, Cost, Finding, Severity, caller, mmap_churn::heaviest_mmap_stack};
+use super::{Cause, Cost, Finding, Severity, caller};
 use crate::aggregate::Snapshot;
 use crate::census::address_space::AddressSpace;
 
@@ -42,7 +42,7 @@ pub fn vma_explosion(snapshot: &Snapshot) -> Option<Finding> {
     }
     let seconds_left = space.seconds_to_limit();
     let severity = severity(space, seconds_left);
-    let (stack, _) = heaviest_mmap_stack(snapshot).unzip();
+    let stack = caller::heaviest_stack(snapshot, "mmap");
     let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     let gain = severity != Severity::NoGain;
@@ -55,9 +55,7 @@ pub fn vma_explosion(snapshot: &Snapshot) -> Option<Finding> {
         cause: Cause {
             text: text::cause(&situation),
             bytes: dominant_size(space),
-            stack: stack.map_or_else(Vec::new, |stack| {
-                stack.frames.iter().map(caller::frame_text).collect()
-            }),
+            stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
         cost: cost(snapshot),
         remedy: if gain { remedy::remedies(&situation, severity) } else { Vec::new() },
@@ -104,8 +102,7 @@ fn dominant_size(space: &AddressSpace) -> Option<u64> {
 fn cost(snapshot: &Snapshot) -> Cost {
     let plausible = |seconds: &f64| (0.0..1e12).contains(seconds);
     let calls: f64 = snapshot.syscalls.values().map(|call| call.seconds).filter(plausible).sum();
-    let cpu = snapshot.cpu.user_seconds.zip(snapshot.cpu.system_seconds);
-    let cpu = cpu.map(|(user, system)| user + system).filter(|cpu| *cpu > 0.0 && plausible(cpu));
+    let cpu = snapshot.cpu.seconds().filter(|cpu| *cpu > 0.0 && plausible(cpu));
     let per_second = Some(calls / snapshot.window.seconds).filter(|cost| cost.is_finite());
     Cost {
         cpu_seconds_per_second: per_second.unwrap_or(0.0).max(0.0),

@@ -15,7 +15,10 @@ use super::{
     perf,
     settings::{Choice, Settings},
 };
-use crate::{aggregate::snapshot::ProbeStatus, error::Error};
+use crate::{
+    aggregate::snapshot::{ATTACHED, ProbeStatus, unmeasured},
+    error::Error,
+};
 
 /// The compiled kernel programs.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
@@ -45,18 +48,11 @@ impl Attached {
 
     /// Signals that could not be attached, as a line for each reason.
     pub fn failures(&self) -> impl Iterator<Item = String> {
-        let missing: Vec<_> = self.signals.iter().filter(|row| row.backend.is_none()).collect();
-        let by_reason = missing.chunk_by(|one, next| one.reason == next.reason);
-        let lines: Vec<_> = by_reason
-            .map(|rows| {
-                let names: Vec<_> = rows.iter().map(|row| row.signal.as_str()).collect();
-                let is = if names.len() == 1 { "is" } else { "are" };
-                let reason = rows.iter().find_map(|row| row.reason.as_deref());
-                let reason = reason.unwrap_or("no rung may be used");
-                format!("{} {is} not measured: {reason}", names.join(", "))
-            })
-            .collect();
-        lines.into_iter()
+        unmeasured(&self.signals).into_iter().map(|(names, reason)| {
+            let is = if names.len() == 1 { "is" } else { "are" };
+            let reason = reason.unwrap_or("no rung may be used");
+            format!("{} {is} not measured: {reason}", names.join(", "))
+        })
     }
 
     /// Fails if nothing can be measured at all.
@@ -145,7 +141,7 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
                 return ProbeStatus {
                     signal: signal.name.to_owned(),
                     backend: Some(rung.backend.name().to_owned()),
-                    status: "attached".to_owned(),
+                    status: ATTACHED.to_owned(),
                     reason: (!refusals.is_empty()).then(|| refusals.join("; ")),
                 };
             }

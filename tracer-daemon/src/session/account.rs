@@ -52,8 +52,7 @@ impl<N: KernelNames> Account<'_, N> {
         let attached =
             |name: &str| signals.iter().any(|row| row.signal == name && row.backend.is_some());
         let cpu = self.cpu();
-        let cpu_seconds =
-            cpu.user_seconds.zip(cpu.system_seconds).map(|(user, system)| user + system);
+        let cpu_seconds = cpu.seconds();
         let lost = self.lost();
         let state = self.state;
         Snapshot {

@@ -163,7 +163,9 @@ impl Session {
         {
             log::debug!("fault samples keep their weight: {error}");
         }
-        if let Some(traced) = &mut self.traced {
+        if self.control.closed == 0
+            && let Some(traced) = &mut self.traced
+        {
             traced.look(&self.root, now);
             self.space.tick(&self.root, traced.process, now);
         }
@@ -221,12 +223,12 @@ impl Session {
         self.maps.control(self.control).map_err(unreadable)?;
         let now = Instant::now();
         self.living = self.find_living(self.maps.targets().map_err(unreadable)?);
-        self.tick();
-        self.cost.end(&self.attached.ebpf, now);
         if let Some(traced) = &mut self.traced {
             traced.end(&self.root, now);
             self.space.read(&self.root, traced.process);
         }
+        self.tick();
+        self.cost.end(&self.attached.ebpf, now);
         Ok(())
     }
 
@@ -262,7 +264,7 @@ impl Session {
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
-        let sample_seconds = snapshot.cpu_seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
+        let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
         snapshot.stacks = named.stacks;
         snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());

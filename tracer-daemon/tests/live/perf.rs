@@ -136,7 +136,7 @@ fn ours(recording: &Recording, classes: &[&str]) -> Result<Sampled, Failed> {
     let snapshot: &Snapshot = &recording.snapshot;
     let shares = snapshot.cpu_samples.iter();
     let share = shares.filter(|row| classes.contains(&row.place.as_str())).map(|row| row.share);
-    let cpu = snapshot.cpu_seconds().ok_or("the CPU time is unknown")?;
+    let cpu = snapshot.cpu.seconds().ok_or("the CPU time is unknown")?;
     Ok(Sampled { share: share.sum(), samples: cpu * SAMPLES_PER_SECOND })
 }
 

@@ -84,9 +84,8 @@ fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
 /// A prediction is as good as its check.
 fn check(saving: &Saving, snapshot: &Snapshot) -> String {
     let mut text = "apply the cure, record the same load again and compare".to_owned();
-    let cpu = snapshot.cpu.user_seconds.zip(snapshot.cpu.system_seconds);
-    if let Some((user, system)) = cpu {
-        let now = (user + system) / snapshot.window.seconds;
+    if let Some(cpu) = snapshot.cpu.seconds() {
+        let now = cpu / snapshot.window.seconds;
         let [expected, least, most] = [saving.cpu_seconds_per_second, saving.high, saving.low]
             .map(|saved| seconds((now - saved).max(0.0)));
         text.push_str(&format!(

@@ -1,8 +1,11 @@
 use tracer_common::Loss;
 
 use super::page::{Page, Tone};
-use crate::aggregate::snapshot::{ProbeStatus, Snapshot};
-use crate::humanize::{count, percent, seconds};
+use crate::aggregate::snapshot::{ProbeStatus, Snapshot, unmeasured};
+use crate::humanize::{count, percent, seconds, shortened};
+
+/// Characters of a signal's name; recordings may hold any.
+const SIGNAL_NAME: usize = 30;
 
 /// What is not in the numbers, and what measuring cost.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
@@ -32,16 +35,15 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
 
 /// What is not measured. Which rung carries what is `doctor`'s to say.
 fn probes(page: &mut Page, probes: &[ProbeStatus]) {
-    let failed: Vec<_> = probes.iter().filter(|probe| probe.status != "attached").collect();
-    if failed.is_empty() {
+    let missing = unmeasured(probes);
+    if missing.is_empty() {
         return;
     }
     page.heading("not measured");
-    for rows in failed.chunk_by(|one, next| one.reason == next.reason) {
-        let names = rows.iter().map(|row| row.signal.chars().take(30).collect::<String>());
-        let names = names.collect::<Vec<_>>().join(", ");
-        let reason = rows.iter().find_map(|row| row.reason.as_deref()).unwrap_or("unknown why");
-        page.prose(Tone::Warning, "  ", &format!("{names}: {reason}"));
+    for (names, reason) in missing {
+        let names: Vec<_> = names.into_iter().map(|name| shortened(name, SIGNAL_NAME)).collect();
+        let reason = reason.unwrap_or("unknown why");
+        page.prose(Tone::Warning, "  ", &format!("{}: {reason}", names.join(", ")));
     }
 }
 

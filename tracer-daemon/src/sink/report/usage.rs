@@ -39,7 +39,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
 
 /// Who spends it: places with the user code that led there.
 fn sites(page: &mut Page, snapshot: &Snapshot) {
-    let Some(cpu) = snapshot.cpu_seconds().filter(|cpu| *cpu > 0.0) else {
+    let Some(cpu) = snapshot.cpu.seconds().filter(|cpu| *cpu > 0.0) else {
         return;
     };
     let mut rows = Vec::new();

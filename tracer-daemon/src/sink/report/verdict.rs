@@ -92,8 +92,7 @@ fn cpu(cpu: &Cpu) -> String {
 }
 
 fn target_cpu(cpu: &Cpu) -> Option<f64> {
-    let total = cpu.user_seconds? + cpu.system_seconds?;
-    (total > 0.0).then_some(total)
+    cpu.seconds().filter(|seconds| *seconds > 0.0)
 }
 
 /// The one command to run now.
