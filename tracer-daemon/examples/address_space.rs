@@ -11,10 +11,15 @@
 //! Says what it planted in a line of `name=value`; with `--wait` it waits for a line on standard
 //! input before it plants, before the cycles and before it ends.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+#[path = "shared/cpu_time.rs"]
+mod cpu_time;
+#[path = "shared/tracer.rs"]
+mod tracer;
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use cpu_time::cpu_time;
 
 const PAGE: usize = 4096;
 const KIB: usize = 1 << 10;
@@ -28,68 +33,38 @@ const FIELD_HOLES: usize = 4200;
 /// What a request takes and gives back.
 const REQUEST: usize = 512 * KIB;
 
+#[derive(Parser)]
 struct Options {
+    #[arg(long, default_value_t = FIELD_AREAS)]
     areas: usize,
+    #[arg(long, default_value_t = 0)]
     grow: usize,
+    #[arg(long, default_value_t = u64::MAX)]
     cycles: u64,
-    until: Duration,
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    #[arg(long, default_value_t = 6)]
     touches: usize,
+    #[arg(long)]
     cured: bool,
+    #[arg(long)]
     wait: bool,
 }
 
-fn options() -> Options {
-    let mut options = Options {
-        areas: FIELD_AREAS,
-        grow: 0,
-        cycles: u64::MAX,
-        until: Duration::from_secs(3600),
-        touches: 6,
-        cured: false,
-        wait: false,
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse::<u64>().ok());
-        match word.as_str() {
-            "--areas" => options.areas = number().unwrap_or(9053) as usize,
-            "--grow" => options.grow = number().unwrap_or(0) as usize,
-            "--cycles" => options.cycles = number().unwrap_or(u64::MAX),
-            "--seconds" => options.until = Duration::from_secs(number().unwrap_or(3600)),
-            "--touches" => options.touches = number().unwrap_or(6) as usize,
-            "--cured" => options.cured = true,
-            "--wait" => options.wait = true,
-            _ => {
-                eprintln!("unknown option {word}");
-                std::process::exit(2);
-            }
-        }
-    }
-    options
-}
-
 fn main() {
-    let options = options();
-    // SAFETY: takes no pointers. With huge pages a touch of one page brings in all of them.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    let options = Options::parse();
     let blocks = blocks(options.areas + options.grow);
     let (first, more) = blocks.split_at(options.areas);
-    println!("pid {}", std::process::id());
-    wait(&options);
+    tracer::begin();
+    tracer::wait_if(options.wait);
     let mut place = Place::reserve(&blocks, options.cured);
     place.plant(first);
     // Else a hole above the planted ones could serve the requests.
     let fillers = if options.cured { 0 } else { fill_larger_holes(place.edge) };
     say_what_was_planted(first, &options, fillers);
-    wait(&options);
+    tracer::wait_if(options.wait);
     work(&options, more, &mut place);
-    wait(&options);
-}
-
-fn wait(options: &Options) {
-    if options.wait {
-        let _ = std::io::stdin().read(&mut [0; 64]);
-    }
+    tracer::wait_if(options.wait);
 }
 
 /// An area and the hole below it.
@@ -216,9 +191,10 @@ fn say_what_was_planted(blocks: &[Block], options: &Options, fillers: usize) {
 fn work(options: &Options, more: &[Block], place: &mut Place) {
     let mut more = more.iter();
     let mut kept = None;
+    let until = Duration::from_secs(options.seconds);
     let (before, begin) = (cpu_time(), Instant::now());
     let mut cycles = 0;
-    while cycles < options.cycles && begin.elapsed() < options.until {
+    while cycles < options.cycles && begin.elapsed() < until {
         handle_request(options, &mut kept);
         if let Some(block) = more.next() {
             place.plant(std::slice::from_ref(block));
@@ -246,11 +222,4 @@ fn handle_request(options: &Options, kept: &mut Option<usize>) {
 #[inline(never)]
 fn take_buffer() -> usize {
     map(std::ptr::null_mut(), REQUEST, 0, true)
-}
-
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -2,72 +2,44 @@
 //! each fault looks its area up in a deep tree that is in no cache. `--cured` has the same pages in
 //! one area.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+#[path = "shared/block.rs"]
+mod block;
+#[path = "shared/tracer.rs"]
+mod tracer;
+
+use std::time::{Duration, Instant};
+
+use block::{give_block_back, take_block};
+use clap::Parser;
 
 const PAGE: usize = 4096;
 
+#[derive(Parser)]
 struct Options {
+    #[arg(long, default_value_t = 60_000)]
     areas: usize,
-    until: Duration,
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    #[arg(long)]
     cured: bool,
+    #[arg(long)]
     wait: bool,
 }
 
-fn options() -> Options {
-    let mut options =
-        Options { areas: 60_000, until: Duration::from_secs(3600), cured: false, wait: false };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse::<u64>().ok());
-        match word.as_str() {
-            "--areas" => options.areas = number().unwrap_or(60_000) as usize,
-            "--seconds" => options.until = Duration::from_secs(number().unwrap_or(3600)),
-            "--cured" => options.cured = true,
-            "--wait" => options.wait = true,
-            _ => {
-                eprintln!("unknown option {word}");
-                std::process::exit(2);
-            }
-        }
-    }
-    options
-}
-
 fn main() {
-    let options = options();
-    // SAFETY: takes no pointers. With huge pages a touch of one page brings in all of them.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    let options = Options::parse();
     let base = plant(options.areas, options.cured);
-    println!("pid {}", std::process::id());
-    if options.wait {
-        // The tracer is ready when a line comes in.
-        let _ = std::io::stdin().read(&mut [0; 64]);
-    }
+    tracer::begin();
+    tracer::wait_if(options.wait);
     println!("touches {}", work(base, &options));
-    if options.wait {
-        let _ = std::io::stdin().read(&mut [0; 64]);
-    }
+    tracer::wait_if(options.wait);
+    give_block_back(base, options.areas * PAGE);
 }
 
 /// `areas` pages that can be written, each an area of its own: between them lie pages that can be
 /// read only.
 fn plant(areas: usize, cured: bool) -> *mut u8 {
-    // SAFETY: a new anonymous mapping, placed by the kernel.
-    let base = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            areas * PAGE,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            -1,
-            0,
-        )
-    };
-    assert_ne!(base, libc::MAP_FAILED, "mmap failed");
-    let base = base.cast::<u8>();
+    let base = take_block(areas * PAGE);
     if !cured {
         for area in (1..areas).step_by(2) {
             // SAFETY: within the mapping.
@@ -83,7 +55,7 @@ fn plant(areas: usize, cured: bool) -> *mut u8 {
 /// something to show.
 #[inline(never)]
 fn work(base: *mut u8, options: &Options) -> u64 {
-    let end = Instant::now() + options.until;
+    let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut touches = 0;
     let mut random = 0x9e37_79b9_7f4a_7c15;
     while Instant::now() < end {

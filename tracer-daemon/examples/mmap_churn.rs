@@ -4,95 +4,80 @@
 //! `--via mmap` does without malloc. `--cured` applies the remedy: glibc keeps the memory, or the
 //! handler keeps its buffer. Prints the CPU time of each cycle at the end.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+#[path = "shared/block.rs"]
+mod block;
+#[path = "shared/cpu_time.rs"]
+mod cpu_time;
+#[path = "shared/tracer.rs"]
+mod tracer;
+
+use std::time::{Duration, Instant};
+
+use block::{give_block_back, take_block};
+use clap::{Parser, ValueEnum};
+use cpu_time::cpu_time;
 
 const PAGE: usize = 4096;
 
+#[derive(Parser)]
 struct Options {
-    via_malloc: bool,
+    #[arg(long, value_enum, default_value_t = Via::Mmap)]
+    via: Via,
+    #[arg(long)]
     cured: bool,
+    #[arg(long, default_value_t = 2 << 20)]
     bytes: usize,
+    #[arg(long, default_value_t = 6)]
     touches: usize,
+    #[arg(long, default_value_t = u64::MAX)]
     cycles: u64,
-    until: Duration,
-    pause: Duration,
-    spin: Duration,
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    #[arg(long, default_value_t = 0)]
+    pause_us: u64,
+    #[arg(long, default_value_t = 0)]
+    spin_us: u64,
+    #[arg(long)]
     wait: bool,
-    slice: Option<Duration>,
+    #[arg(long)]
+    slice_ms: Option<u64>,
 }
 
-fn options() -> Options {
-    let mut options = Options {
-        via_malloc: false,
-        cured: false,
-        bytes: 2 << 20,
-        touches: 6,
-        cycles: u64::MAX,
-        until: Duration::from_secs(3600),
-        pause: Duration::ZERO,
-        spin: Duration::ZERO,
-        wait: false,
-        slice: None,
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let mut number = || words.next().and_then(|text| text.parse::<u64>().ok());
-        match word.as_str() {
-            "--via" => options.via_malloc = words.next().as_deref() == Some("malloc"),
-            "--cured" => options.cured = true,
-            "--wait" => options.wait = true,
-            "--bytes" => options.bytes = number().unwrap_or(2 << 20) as usize,
-            "--touches" => options.touches = number().unwrap_or(6) as usize,
-            "--cycles" => options.cycles = number().unwrap_or(u64::MAX),
-            "--seconds" => options.until = Duration::from_secs(number().unwrap_or(3600)),
-            "--pause-us" => options.pause = Duration::from_micros(number().unwrap_or(0)),
-            "--slice-ms" => options.slice = number().map(Duration::from_millis),
-            "--spin-us" => options.spin = Duration::from_micros(number().unwrap_or(0)),
-            _ => {
-                eprintln!("unknown option {word}");
-                std::process::exit(2);
-            }
-        }
-    }
-    options
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Via {
+    Malloc,
+    Mmap,
 }
 
 fn main() {
-    let options = options();
-    // SAFETY: takes no pointers. With huge pages a touch of one page brings in all of them.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-    if options.via_malloc {
+    let options = Options::parse();
+    if options.via == Via::Malloc {
         fix_thresholds(options.cured);
     }
-    println!("pid {}", std::process::id());
-    if options.wait {
-        // The tracer is ready when a line comes in.
-        let _ = std::io::stdin().read(&mut [0; 64]);
-    }
+    tracer::begin();
+    tracer::wait_if(options.wait);
+    let (until, spin) =
+        (Duration::from_secs(options.seconds), Duration::from_micros(options.spin_us));
+    let slice_length = options.slice_ms.map(Duration::from_millis);
     let mut kept = None;
     let before = cpu_time();
     let begin = Instant::now();
     let mut cycles = 0;
     let mut slice = Slice::begin();
-    while cycles < options.cycles && begin.elapsed() < options.until {
+    while cycles < options.cycles && begin.elapsed() < until {
         handle_request(&options, &mut kept);
         cycles += 1;
-        work(options.spin);
-        if options.slice.is_some_and(|length| slice.begin.elapsed() >= length) {
+        work(spin);
+        if slice_length.is_some_and(|length| slice.begin.elapsed() >= length) {
             slice = slice.end(cycles);
         }
-        if !options.pause.is_zero() {
-            std::thread::sleep(options.pause);
+        if options.pause_us > 0 {
+            std::thread::sleep(Duration::from_micros(options.pause_us));
         }
     }
     let cpu = cpu_time() - before;
     println!("cycles {cycles} cpu_ns_per_cycle {:.1}", cpu.as_nanos() as f64 / cycles as f64);
-    if options.wait {
-        let _ = std::io::stdin().read(&mut [0; 64]);
-    }
+    tracer::wait_if(options.wait);
 }
 
 /// Any threshold set by hand ends glibc's own adjustment (malloc/malloc.c, do_set_mmap_threshold).
@@ -110,7 +95,8 @@ fn fix_thresholds(cured: bool) {
 
 #[inline(never)]
 fn handle_request(options: &Options, kept: &mut Option<*mut u8>) {
-    let block = if options.via_malloc {
+    let via_malloc = options.via == Via::Malloc;
+    let block = if via_malloc {
         // SAFETY: freed below.
         unsafe { libc::malloc(options.bytes) }.cast::<u8>()
     } else if let Some(block) = *kept {
@@ -119,7 +105,7 @@ fn handle_request(options: &Options, kept: &mut Option<*mut u8>) {
         take_block(options.bytes)
     };
     touch(block, options);
-    if options.via_malloc {
+    if via_malloc {
         // SAFETY: from malloc above, and not used after.
         unsafe { libc::free(block.cast()) };
     } else if options.cured {
@@ -127,30 +113,6 @@ fn handle_request(options: &Options, kept: &mut Option<*mut u8>) {
     } else {
         give_block_back(block, options.bytes);
     }
-}
-
-#[inline(never)]
-fn take_block(bytes: usize) -> *mut u8 {
-    // SAFETY: a new anonymous mapping, placed by the kernel.
-    let block = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            bytes,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    assert_ne!(block, libc::MAP_FAILED, "mmap failed");
-    block.cast()
-}
-
-#[inline(never)]
-fn give_block_back(block: *mut u8, bytes: usize) {
-    // SAFETY: mapped by `take_block` with this size, and not used after.
-    let result = unsafe { libc::munmap(block.cast(), bytes) };
-    assert_eq!(result, 0, "munmap failed");
 }
 
 fn touch(block: *mut u8, options: &Options) {
@@ -189,11 +151,4 @@ fn work(time: Duration) {
     while begin.elapsed() < time {
         std::hint::spin_loop();
     }
-}
-
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
