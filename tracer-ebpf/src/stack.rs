@@ -12,10 +12,9 @@ use tracer_common::{STACK_BYTES, STACK_FRAMES, StackHead, USER_CS_64, UserRegist
 
 use crate::kernel::user_registers;
 
-/// Bytes that are copied at once. Where the stack's mapping ends in between, or a page is not in
-/// memory, smaller pieces find out how far it goes.
-const PIECE: u64 = 2048;
-const SMALLEST_PIECE: u64 = 64;
+/// A page is in memory as a whole or not at all. So copies end where pages do, and at most one of
+/// them fails, which costs as much as all others together: the processor has to take a fault.
+const PAGE: u64 = 4096;
 
 /// Fills a stack in. Where the registers are not to be had, or are those of a 32-bit program, the
 /// kernel follows the frame pointers.
@@ -67,37 +66,34 @@ unsafe fn copy_registers(head: *mut StackHead, regs: u64) {
 /// Copies the stack from `from` upwards; returns how many bytes there were.
 #[inline(always)]
 unsafe fn copy_bytes(bytes: *mut u8, from: u64) -> u64 {
-    let mut length = 0;
-    for _ in 0..STACK_BYTES as u64 / PIECE {
+    let first = PAGE - from % PAGE;
+    // SAFETY: the caller's promise; a page is less than there is room for.
+    if unsafe { bpf_probe_read_user(bytes.cast(), first as u32, from as *const _) } != 0 {
+        return 0;
+    }
+    let mut length = first;
+    for _ in 1..STACK_BYTES as u64 / PAGE {
         // SAFETY: the caller's promise.
-        if !unsafe { copy_piece(bytes, from, length, PIECE) } {
+        if !unsafe { copy_page(bytes, from, length) } {
             break;
         }
-        length += PIECE;
-    }
-    let mut piece = PIECE / 2;
-    while piece >= SMALLEST_PIECE {
-        // SAFETY: the caller's promise.
-        if unsafe { copy_piece(bytes, from, length, piece) } {
-            length += piece;
-        }
-        piece /= 2;
+        length += PAGE;
     }
     length
 }
 
 #[inline(always)]
-unsafe fn copy_piece(bytes: *mut u8, from: u64, at: u64, size: u64) -> bool {
+unsafe fn copy_page(bytes: *mut u8, from: u64, at: u64) -> bool {
     let mut at = at;
     // SAFETY: no instruction; it keeps the compiler from leaving out the check, of which it knows
     // the outcome and older verifiers do not.
     unsafe { core::arch::asm!("", inout("r0") at => at, options(nomem, nostack, preserves_flags)) };
-    if at > STACK_BYTES as u64 - size {
+    if at > STACK_BYTES as u64 - PAGE {
         return false;
     }
-    // SAFETY: `at` + `size` is within the stack's bytes; the helper checks what it reads.
+    // SAFETY: `at` + `PAGE` is within the stack's bytes; the helper checks what it reads.
     unsafe {
         let place = bytes.add(at as usize).cast();
-        bpf_probe_read_user(place, size as u32, (from + at) as *const _) == 0
+        bpf_probe_read_user(place, PAGE as u32, (from + at) as *const _) == 0
     }
 }
