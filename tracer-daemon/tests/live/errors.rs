@@ -190,8 +190,12 @@ fn no_probe() -> Result<(), Failed> {
 /// What nobody wants is not measured, and the recording says so.
 fn left_out() -> Result<(), Failed> {
     let out = ["--backend", "cpu=off", "--backend", "brk=off"];
-    let output = alloctrace(&[&["run", "--format", "json"], &out[..], &["--", "true"]].concat());
-    let recording = Recording::read_from(output.stdout.as_slice(), "stdout")?;
+    let directory = TempDir::new()?;
+    let file = directory.path().join("recording.json");
+    let (file, program) = (file.to_string_lossy(), truth());
+    let command = ["--output", &file, "--", &program.to_string_lossy(), "1", "1", "exit"];
+    alloctrace(&[&["run"], &out[..], &command].concat());
+    let recording = Recording::read_from(std::fs::File::open(&*file)?, &file)?;
     let snapshot = recording.snapshot;
     let off = snapshot.tracer.probes.iter().filter(|probe| probe.status == "off");
     let off: Vec<_> = off.map(|probe| probe.signal.as_str()).collect();
