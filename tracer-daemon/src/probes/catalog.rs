@@ -47,10 +47,12 @@ pub enum Backend {
     Tracepoint,
     /// A software event of perf.
     Perf,
+    /// Breakpoints in a program's own code.
+    Uprobe,
 }
 
 impl Backend {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Fexit,
         Self::Fentry,
         Self::Kprobe,
@@ -58,6 +60,7 @@ impl Backend {
         Self::RawTracepoint,
         Self::Tracepoint,
         Self::Perf,
+        Self::Uprobe,
     ];
 
     /// The name in `--backend`, in `doctor` and in recordings.
@@ -71,6 +74,7 @@ impl Backend {
             Self::RawTracepoint => "raw_tracepoint",
             Self::Tracepoint => "tracepoint",
             Self::Perf => "perf",
+            Self::Uprobe => "uprobe",
         }
     }
 
@@ -117,6 +121,8 @@ pub enum Point {
     PageFaults,
     /// Each CPU's clock.
     CpuClock,
+    /// The functions of the target's allocator: which those are, and where, is found for each target.
+    Allocator,
 }
 
 /// A system call's signal: `__x64_sys_NAME`, or the tracepoints of its entry and exit.
@@ -196,6 +202,12 @@ const RAW_SYSCALLS: Rung = Rung {
         probe("syscalls_exit_btf", Point::TpBtf("sys_exit")),
     ],
 };
+
+/// The signal that is measured only where it is asked for.
+pub const MALLOC: &str = "malloc";
+
+/// Its program.
+pub const ALLOCATOR: &str = "allocator_called";
 
 const fn probe(program: &'static str, point: Point) -> Probe {
     Probe { program, point }
@@ -340,5 +352,12 @@ pub const CATALOG: &[Signal] = &[
         whole_machine: false,
         entries_only: false,
         rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
+    },
+    Signal {
+        name: MALLOC,
+        purpose: "calls of the target's allocator",
+        whole_machine: false,
+        entries_only: false,
+        rungs: &[Rung { backend: Backend::Uprobe, probes: &[probe(ALLOCATOR, Point::Allocator)] }],
     },
 ];
