@@ -1,12 +1,16 @@
 //! What is known of a target at one moment. Serialised, it is the recording of INTERFACE: base
 //! units, `None` for unknown.
 
+mod lookups;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tracer_common::DURATION_BUCKETS;
 
+use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
+pub use lookups::{LockWait, LookupPath, LookupTotals};
 
 /// Everything measured so far on one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,9 @@ pub struct Snapshot {
     /// Shares of the target's CPU time by what it was doing, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpu_samples: Vec<CpuShare>,
+    /// Calls of the allocator; absent where nobody asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocations: Option<Allocations>,
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
@@ -206,49 +213,6 @@ pub struct SizeCycles {
     pub bytes: u64,
     /// How often it was made and unmade.
     pub cycles: u64,
-}
-
-/// Look-ups by one of the kernel's functions.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LookupTotals {
-    /// How many; exact.
-    pub calls: u64,
-    /// CPU time in the function, from the samples of the clock; unknown without any.
-    pub seconds: Option<f64>,
-    /// The same as a share of the target's CPU time.
-    pub share: Option<f64>,
-    /// Shares of the calls by what the kernel had been asked for (`fault`, `mmap`, …, `other`),
-    /// sampled.
-    pub why: BTreeMap<String, f64>,
-    /// The most frequent ways through the kernel, sampled.
-    pub paths: Vec<LookupPath>,
-}
-
-/// Waits for `mmap_lock`, the lock of the target's address space.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LockWait {
-    /// `read` (shared, as faults take it) or `write` (alone, as calls that change mappings do).
-    pub side: String,
-    /// The call that waited: `mmap`, `munmap`, …, or `other`: mostly faults.
-    pub call: String,
-    /// Whether the tracer was reading the mappings at the time; it may have been the cause.
-    pub during_census: bool,
-    /// How many; exact.
-    pub waits: u64,
-    /// Time waited, summed over the threads.
-    pub seconds: f64,
-}
-
-/// A way through the kernel to a look-up.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LookupPath {
-    /// The calling functions, innermost first.
-    pub frames: Vec<String>,
-    /// Share of the function's calls.
-    pub share: f64,
 }
 
 /// A share of the target's CPU time.

@@ -59,6 +59,7 @@ impl Tracing {
             ring_bytes: self.ring,
             verbose,
             dump: self.dump.clone(),
+            malloc: None,
         })
     }
 

@@ -14,10 +14,13 @@ use crate::{
         counters::Counters,
         kernel_path::KernelNames,
         locks,
-        snapshot::{Cpu, FaultTotals, LookupTotals, Overhead, ProbeStatus, SyscallTotals, Window},
+        snapshot::{
+            Cpu, FaultTotals, LookupTotals, Overhead, ProbeStatus, SyscallTotals, Tracer, Window,
+        },
         state::State,
     },
     census::ProcessStat,
+    kernel,
 };
 
 const NS: f64 = 1e9;
@@ -27,6 +30,11 @@ const NS: f64 = 1e9;
 struct CpuTime {
     user: f64,
     system: f64,
+}
+
+/// Who measured, and how.
+pub(super) fn tracer(probes: Vec<ProbeStatus>) -> Tracer {
+    Tracer { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: kernel::release(), probes }
 }
 
 /// Everything that the account is made from.

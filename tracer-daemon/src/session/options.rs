@@ -1,5 +1,6 @@
 use std::{fs::File, io::BufWriter, path::PathBuf};
 
+use super::Budget;
 use crate::{
     error::Error,
     probes::settings::{Forced, Settings},
@@ -14,6 +15,8 @@ pub struct Options {
     pub ring_bytes: Option<u32>,
     /// Whether the kernel programs' diagnostics are wanted.
     pub verbose: bool,
+    /// What counting the allocator's calls may cost, if they are to be counted.
+    pub malloc: Option<Budget>,
     /// Where to keep the raw records, for replay.
     pub dump: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@
 //! project's virtual machines (`ALLOCTRACE_TIER=vm`) every rung has to work.
 
 mod address_space;
+mod allocations;
 mod allocators;
 mod churn;
 mod counts;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     trials.extend(lookups::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
+    trials.extend(allocations::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));

@@ -21,8 +21,8 @@ fn json(recording: &Recording) -> Value {
 const CONTRACT: &[(&str, &str)] = &[
     (
         "",
-        "schema tracer target window cpu syscalls faults mappings cpu_samples address_space \
-         stacks findings lost overhead",
+        "schema tracer target window cpu syscalls faults mappings cpu_samples allocations \
+         address_space stacks findings lost overhead",
     ),
     ("/tracer", "version kernel probes"),
     ("/tracer/probes/0", "signal backend status reason"),
@@ -35,6 +35,9 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/mappings/lifetime_seconds", "p50 p90 p99"),
     ("/mappings/sizes/0", "bytes cycles"),
     ("/cpu_samples/0", "where share"),
+    ("/allocations", "functions sizes duty weight sampled"),
+    ("/allocations/functions/malloc", "calls failures bytes"),
+    ("/allocations/sizes/0", "bytes calls"),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
     ("/address_space/kinds/0", "kind areas bytes"),
     ("/address_space/sizes/0", "bytes areas"),
