@@ -134,11 +134,14 @@ pub enum Loss {
     LookupRecords = 8,
     /// A stack was left out, for the ring buffer was filling: records come first.
     StackRecords = 9,
+    /// A probe on an allocator was hit where none is known to lie: the process has executed another
+    /// program since.
+    UnknownPlaces = 10,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -149,6 +152,7 @@ impl Loss {
         Self::MissedReturn,
         Self::LookupRecords,
         Self::StackRecords,
+        Self::UnknownPlaces,
     ];
 
     /// The name in recordings and metrics.
@@ -165,6 +169,7 @@ impl Loss {
             Self::MissedReturn => "missed_return",
             Self::LookupRecords => "lookup_records",
             Self::StackRecords => "stack_records",
+            Self::UnknownPlaces => "unknown_places",
         }
     }
 }

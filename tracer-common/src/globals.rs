@@ -127,8 +127,9 @@ pub struct Control {
     pub syscalls: u32,
     /// Faults that a sample of the perf event stands for at present.
     pub fault_weight: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1 while every probe on the target's allocator is in. In between, while they are put in and
+    /// taken out one by one, functions would not be counted for the same time.
+    pub allocations: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

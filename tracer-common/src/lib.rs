@@ -3,6 +3,7 @@
 //! Times are nanoseconds of `CLOCK_MONOTONIC`, sizes are bytes.
 #![no_std]
 
+mod allocation;
 mod counters;
 mod events;
 mod globals;
@@ -11,6 +12,10 @@ mod lookup;
 mod process;
 mod syscall;
 
+pub use allocation::{
+    AllocationCall, AllocationCounter, AllocationKey, ProbeCost, SIZE_CLASSES, Site, SiteKey,
+    size_class,
+};
 pub use counters::{
     DURATION_BUCKETS, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, SyscallCounter, SyscallKey,
     duration_bucket,

@@ -103,6 +103,14 @@ pub struct Thread {
     pub lookup_stacks: u32,
     /// As `stack_countdown`, for sampled look-ups.
     pub lookup_stack_countdown: u32,
+    /// The stack pointer at the last allocator call's entry.
+    pub allocation_stack: u64,
+    /// Where that call returns to.
+    pub allocation_return: u64,
+    /// That call, an [`crate::AllocationCall`] counted from 1; 0: none.
+    pub allocation_call: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

@@ -66,6 +66,12 @@ impl Segment {
         let inside = offset.checked_sub(self.offset).filter(|inside| *inside < self.size)?;
         self.address.checked_add(inside)
     }
+
+    /// The place in the file of an address in its own terms.
+    pub(crate) fn offset_of(&self, address: u64) -> Option<u64> {
+        let inside = address.checked_sub(self.address).filter(|inside| *inside < self.size)?;
+        self.offset.checked_add(inside)
+    }
 }
 
 /// The headers of a 64-bit x86 file.

@@ -36,6 +36,7 @@ fn section(point: Point) -> &'static str {
         Point::RawTracepoint(_) => "raw_tp",
         Point::Tracepoint(..) => "tracepoint",
         Point::PageFaults | Point::CpuClock => "perf_event",
+        Point::Allocator => "uprobe",
     }
 }
 
@@ -89,6 +90,9 @@ fn every_map_that_is_loaded_exists() {
         "LIFECYCLES",
         "LOOKUPS",
         "LOCK_WAITS",
+        "SITES",
+        "ALLOCATIONS",
+        "PROBE_HITS",
     ];
     for map in names {
         assert!(maps.contains(map), "{map}");

@@ -6,9 +6,7 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, generated::bpf_get_stack},
     maps::ring_buf::RingBufEntry,
 };
-use tracer_common::{
-    DURATION_BUCKETS, Header, KERNEL_FRAMES, Loss, MemoryCall, ProcessId, RecordKind, WithStack,
-};
+use tracer_common::{Header, KERNEL_FRAMES, Loss, MemoryCall, ProcessId, RecordKind, WithStack};
 
 use crate::{
     kernel::config,
@@ -39,15 +37,15 @@ pub fn add(counter: *mut u64, amount: u64) {
     }
 }
 
-/// The same number, in a way that older verifiers understand to be a bucket's: the compiler knows
-/// as much already, and would leave a plain mask out.
+/// The same number, in a way that older verifiers understand to be below `N`, a power of two: the
+/// compiler knows as much already, and would leave a plain mask out.
 #[inline(always)]
-pub fn below_buckets(bucket: usize) -> usize {
-    let mut bucket = bucket as u64;
-    const { assert!(DURATION_BUCKETS == 32) };
+pub fn below<const N: usize>(index: usize) -> usize {
+    let mut index = index as u64;
+    const { assert!(N.is_power_of_two()) };
     // SAFETY: arithmetic on a register.
-    unsafe { core::arch::asm!("{bucket} &= 31", bucket = inout(reg) bucket) };
-    bucket as usize
+    unsafe { core::arch::asm!("{index} &= {mask}", index = inout(reg) index, mask = const N - 1) };
+    index as usize
 }
 
 /// Monotonic time.

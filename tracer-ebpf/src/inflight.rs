@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    emit::{Wake, add, below_buckets, emit, emit_with_stack, header, lose, now},
+    emit::{Wake, add, below, emit, emit_with_stack, header, lose, now},
     filter::{control, current_ids, stack_share, thread},
     kernel::{config, current_break},
     maps::{ERRNOS, SYSCALLS, THREADS, entry},
@@ -130,7 +130,7 @@ fn count(process: ProcessId, syscall: Syscall, errno: u32, bytes: u64, duration_
         add(&raw mut (*counter).calls, 1);
         add(&raw mut (*counter).bytes, bytes);
         add(&raw mut (*counter).duration_ns, duration_ns);
-        let bucket = below_buckets(duration_bucket(duration_ns));
+        let bucket = below::<DURATION_BUCKETS>(duration_bucket(duration_ns));
         add((&raw mut (*counter).durations).cast::<u64>().add(bucket), 1);
         if errno != 0 {
             add(&raw mut (*counter).failures, 1);

@@ -6,8 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
-    ProcessId, SyscallCounter, SyscallKey, Target, Thread,
+    AllocationCounter, AllocationKey, Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey,
+    LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, Site, SiteKey, SyscallCounter, SyscallKey,
+    Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -75,6 +76,20 @@ pub static LOCK_WAITS: PerCpuHashMap<LockKey, LockWaits> =
 #[map]
 pub static LOOKUPS: PerCpuHashMap<ProcessId, LookupCounts> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Probes on allocators, by where they lie.
+#[map]
+pub static SITES: HashMap<SiteKey, Site> = HashMap::with_max_entries(1024, 0);
+
+/// Allocator calls by process and function.
+#[map]
+pub static ALLOCATIONS: PerCpuHashMap<AllocationKey, AllocationCounter> =
+    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Hits of probes on allocators, by [`ProbeCost`].
+#[map]
+pub static PROBE_HITS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(ProbeCost::ALL.len() as u32, 0);
 
 /// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once. Allocated
 /// beforehand: what finds no entry here is gone for ever.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use tracer_common::{
-    ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProcessId,
-    SyscallCounter, SyscallKey,
+    AllocationCounter, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits,
+    LookupCounts, Loss, ProcessId, SyscallCounter, SyscallKey,
 };
 
 use super::cpu_by_process::CpuKey;
@@ -64,6 +64,16 @@ impl Sum for SyscallCounter {
             bytes: self.bytes.plus(other.bytes),
             duration_ns: self.duration_ns.plus(other.duration_ns),
             durations: std::array::from_fn(|at| self.durations[at].plus(other.durations[at])),
+        }
+    }
+}
+
+impl Sum for AllocationCounter {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.plus(other.calls),
+            bytes: self.bytes.plus(other.bytes),
+            sizes: std::array::from_fn(|at| self.sizes[at].plus(other.sizes[at])),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracer_common::DURATION_BUCKETS;
 
+use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
 pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
 
@@ -39,6 +40,9 @@ pub struct Snapshot {
     /// Shares of the target's CPU time by what it was doing, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpu_samples: Vec<CpuShare>,
+    /// Calls of the allocator; absent where nobody asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocations: Option<Allocations>,
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,

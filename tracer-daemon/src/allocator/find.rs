@@ -1,7 +1,7 @@
 //! Which of a process's files its calls of `malloc` reach: the first in the order of look-up that
 //! defines it.
 
-use std::{collections::HashSet, fs::File};
+use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 use super::{Allocator, Family, search_order::search_order, symbols::defined};
 use crate::{
@@ -17,11 +17,27 @@ const MALLOC: &str = "malloc";
 /// read tells, as with a stripped static program.
 #[must_use]
 pub fn find(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Allocator> {
+    find_file(root, pid, areas).map(|found| found.allocator)
+}
+
+/// An allocator and the very file that it is in.
+pub(super) struct Found<'a> {
+    pub(super) allocator: Allocator,
+    pub(super) file: File,
+    /// A path to the file, as long as the process lives.
+    pub(super) path: Arc<Path>,
+    /// A piece of its code.
+    pub(super) area: &'a Area,
+}
+
+/// The same with its file.
+pub(super) fn find_file<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Option<Found<'a>> {
     let modules = Modules::from_areas(root, pid, areas);
     in_search_order(root, pid, areas).into_iter().find_map(|area| {
         let location = modules.locate(area.start)?;
         let file = ElfFile::find(&location)?.open()?;
-        allocator(&file, location)
+        let allocator = allocator(&file, &location)?;
+        Some(Found { allocator, file, path: location.source?, area })
     })
 }
 
@@ -41,11 +57,11 @@ fn in_search_order<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Vec<&'a 
     order.into_iter().filter_map(file_at).collect()
 }
 
-fn same_file(one: &Area, other: &Area) -> bool {
+pub(super) fn same_file(one: &Area, other: &Area) -> bool {
     one.path.is_some() && (&one.path, one.inode) == (&other.path, other.inode)
 }
 
-fn allocator(file: &File, location: Location) -> Option<Allocator> {
+fn allocator(file: &File, location: &Location) -> Option<Allocator> {
     let elf = Elf::read(file)?;
     let symbols = defined(&elf, Family::marks().chain([MALLOC]));
     let family = Family::of(|name| symbols.contains_key(name));

@@ -2,11 +2,14 @@
 
 mod family;
 mod find;
+mod hook;
+mod places;
 mod search_order;
 mod symbols;
 
 pub use family::Family;
 pub use find::find;
+pub use places::{Place, Places, places};
 
 use std::{fmt, path::PathBuf};
 

@@ -11,7 +11,7 @@ use tokio::{
 use super::{runtime, say};
 use crate::{
     error::Error,
-    probes::settings::Forced,
+    probes::{catalog::InDaemon, settings::Forced},
     session::{DRAIN_INTERVAL, Machine, Options},
     sink::{http, metrics},
 };
@@ -46,6 +46,14 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
+    fn wants(&self, signal: InDaemon) -> bool {
+        match signal {
+            InDaemon::Always => true,
+            InDaemon::IfAsked => self.lookups,
+            InDaemon::Never => false,
+        }
+    }
+
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let options = Options {
             forced: Forced::parse(&self.backends).map_err(Error::Usage)?,
@@ -64,7 +72,7 @@ impl Daemon {
         let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
         let address = listener.local_addr().map_err(unserved)?;
 
-        let mut machine = Machine::start(options, |signal| signal.daemon_default || self.lookups)?;
+        let mut machine = Machine::start(options, |signal| self.wants(signal.daemon))?;
         machine.failures().for_each(|line| say(&line));
         let (samples, published) = watch::channel(sample(&mut machine)?);
         let (stop, stopped) = oneshot::channel::<()>();

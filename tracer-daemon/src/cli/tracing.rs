@@ -63,6 +63,7 @@ impl Tracing {
             requests: self.requests.clone(),
             verbose,
             dump: self.dump.clone(),
+            malloc: None,
         })
     }
 

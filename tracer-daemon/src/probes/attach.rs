@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     programs::{
         BtfTracePoint, FEntry, FExit, KProbe, PerfEvent, Program, ProgramError, RawTracePoint,
-        TracePoint,
+        TracePoint, UProbe,
     },
 };
 
@@ -44,6 +44,11 @@ impl Attached {
     pub fn has(&self, signal: &str) -> bool {
         let is_it = |row: &ProbeStatus| row.signal == signal && row.backend.is_some();
         self.signals.iter().any(is_it)
+    }
+
+    /// The row of a signal that was wanted.
+    pub fn row(&mut self, signal: &str) -> Option<&mut ProbeStatus> {
+        self.signals.iter_mut().find(|row| row.signal == signal)
     }
 
     /// Signals that could not be attached, as a line for each reason.
@@ -240,6 +245,10 @@ fn attach_probe(
             program.load()?;
             perf::sample_cpu_clock(program)?;
         }
+        Point::Allocator => {
+            let program: &mut UProbe = program.try_into()?;
+            program.load()?; // The session puts it in, once it knows the target.
+        }
     }
     Ok(())
 }
@@ -254,6 +263,7 @@ fn unload(program: &mut Program) {
         Program::RawTracePoint(program) => program.unload(),
         Program::TracePoint(program) => program.unload(),
         Program::PerfEvent(program) => program.unload(),
+        Program::UProbe(program) => program.unload(),
         _ => Ok(()),
     };
 }

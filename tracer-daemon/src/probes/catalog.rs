@@ -1,124 +1,7 @@
 //! The one table of probes: for each signal its rungs, best first, and for each rung the kernel
 //! programs and where they attach. A test holds it against the compiled programs, both ways.
 
-use std::fmt;
-
-/// Something that is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Signal {
-    /// Its name in `--backend`, in `doctor` and in recordings.
-    pub name: &'static str,
-    /// What it tells.
-    pub purpose: &'static str,
-    /// Whether the daemon measures it without being asked. The others run at every page fault of the
-    /// machine.
-    pub daemon_default: bool,
-    /// Whether only the entries of a function are counted. On kernels that preempt programs a kprobe
-    /// is skipped far less often there than a trampoline.
-    pub entries_only: bool,
-    /// Ways to measure it, best first.
-    pub rungs: &'static [Rung],
-}
-
-/// One way to measure a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rung {
-    /// Its kind.
-    pub backend: Backend,
-    /// What to attach; all or nothing.
-    pub probes: &'static [Probe],
-}
-
-/// How a rung gets at its signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Backend {
-    /// For kernels that preempt programs: at a function's exit trampolines in threes, for the chance
-    /// that the kernel skips all of them is small; at its entry a kprobe, which is skipped only where
-    /// a thread was preempted in the middle of reading a map (`bpf_disable_instrumentation`).
-    Fexit,
-    /// Trampolines at a function's entry and exit, typed by BTF.
-    Fentry,
-    /// Breakpoints or ftrace at a function's entry and return.
-    Kprobe,
-    /// A raw tracepoint whose arguments are typed by BTF.
-    TpBtf,
-    /// A raw tracepoint.
-    RawTracepoint,
-    /// A tracepoint's formatted record.
-    Tracepoint,
-    /// A software event of perf.
-    Perf,
-}
-
-impl Backend {
-    const ALL: [Self; 7] = [
-        Self::Fexit,
-        Self::Fentry,
-        Self::Kprobe,
-        Self::TpBtf,
-        Self::RawTracepoint,
-        Self::Tracepoint,
-        Self::Perf,
-    ];
-
-    /// The name in `--backend`, in `doctor` and in recordings.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fexit => "fexit",
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-            Self::TpBtf => "tp_btf",
-            Self::RawTracepoint => "raw_tracepoint",
-            Self::Tracepoint => "tracepoint",
-            Self::Perf => "perf",
-        }
-    }
-
-    /// The backend of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|backend| backend.name() == name)
-    }
-}
-
-impl fmt::Display for Backend {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-/// A kernel program and its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// The program's name in the object.
-    pub program: &'static str,
-    /// Where it goes.
-    pub point: Point,
-}
-
-/// Where a program attaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Point {
-    /// A kernel function's entry.
-    Fentry(&'static str),
-    /// A kernel function's exit.
-    Fexit(&'static str),
-    /// A kernel function's entry.
-    Kprobe(&'static str),
-    /// A kernel function's return.
-    Kretprobe(&'static str),
-    /// A tracepoint.
-    TpBtf(&'static str),
-    /// A tracepoint.
-    RawTracepoint(&'static str),
-    /// A tracepoint: its category and name.
-    Tracepoint(&'static str, &'static str),
-    /// Every `fault_period`th page fault on each CPU.
-    PageFaults,
-    /// Each CPU's clock.
-    CpuClock,
-}
+pub use super::signal::{Backend, InDaemon, Point, Probe, Rung, Signal};
 
 /// A system call's signal: `__x64_sys_NAME`, or the tracepoints of its entry and exit.
 macro_rules! syscall {
@@ -126,7 +9,7 @@ macro_rules! syscall {
         Signal {
             name: $name,
             purpose: $purpose,
-            daemon_default: true,
+            daemon: InDaemon::Always,
             entries_only: false,
             rungs: &[
                 Rung {
@@ -198,17 +81,23 @@ const RAW_SYSCALLS: Rung = Rung {
     ],
 };
 
+/// The signal that is measured only where it is asked for.
+pub const MALLOC: &str = "malloc";
+
+/// Its program.
+pub const ALLOCATOR: &str = "allocator_called";
+
 const fn probe(program: &'static str, point: Point) -> Probe {
     Probe { program, point }
 }
 
 /// A look-up's signal: the entry of the kernel's function of that name.
 macro_rules! lookup {
-    ($name:literal, $purpose:literal, $daemon_default:literal $(, $rung:expr)?) => {
+    ($name:literal, $purpose:literal, $daemon:expr $(, $rung:expr)?) => {
         Signal {
             name: $name,
             purpose: $purpose,
-            daemon_default: $daemon_default,
+            daemon: $daemon,
             entries_only: true,
             rungs: &[
                 Rung {
@@ -231,7 +120,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "process",
         purpose: "forks, execs, exits; fault totals of what has ended",
-        daemon_default: true,
+        daemon: InDaemon::Always,
         entries_only: false,
         rungs: &[
             Rung {
@@ -269,7 +158,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "faults",
         purpose: "where page faults fall, and their time",
-        daemon_default: true,
+        daemon: InDaemon::Always,
         entries_only: false,
         rungs: &[
             // An entry that is skipped is one that is not sampled; an exit may not be.
@@ -302,7 +191,7 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "mmap_lock",
         purpose: "waits for the lock of the address space",
-        daemon_default: true,
+        daemon: InDaemon::Always,
         entries_only: false,
         rungs: &[
             Rung {
@@ -323,14 +212,18 @@ pub const CATALOG: &[Signal] = &[
             },
         ],
     },
-    lookup!("find_vma", "look-ups of the area at an address", false),
-    lookup!("find_vma_intersection", "look-ups of the first area in a range", false),
-    lookup!("find_vma_prev", "look-ups of an area and the one before", false),
-    lookup!("lock_vma_under_rcu", "look-ups by faults, without the lock (6.4 and later)", false),
+    lookup!("find_vma", "look-ups of the area at an address", InDaemon::IfAsked),
+    lookup!("find_vma_intersection", "look-ups of the first area in a range", InDaemon::IfAsked),
+    lookup!("find_vma_prev", "look-ups of an area and the one before", InDaemon::IfAsked),
+    lookup!(
+        "lock_vma_under_rcu",
+        "look-ups by faults, without the lock (6.4 and later)",
+        InDaemon::IfAsked
+    ),
     lookup!(
         "vm_unmapped_area",
         "searches for a hole that is large enough",
-        true,
+        InDaemon::Always,
         Rung {
             backend: Backend::RawTracepoint,
             probes: &[probe("vm_unmapped_area_raw", Point::RawTracepoint("vm_unmapped_area"))],
@@ -339,8 +232,15 @@ pub const CATALOG: &[Signal] = &[
     Signal {
         name: "cpu",
         purpose: "what CPU time goes into",
-        daemon_default: true,
+        daemon: InDaemon::Always,
         entries_only: false,
         rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
+    },
+    Signal {
+        name: MALLOC,
+        purpose: "calls of the target's allocator",
+        daemon: InDaemon::Never,
+        entries_only: false,
+        rungs: &[Rung { backend: Backend::Uprobe, probes: &[probe(ALLOCATOR, Point::Allocator)] }],
     },
 ];

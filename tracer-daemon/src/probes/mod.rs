@@ -4,3 +4,4 @@ pub mod attach;
 pub mod catalog;
 pub mod perf;
 pub mod settings;
+mod signal;

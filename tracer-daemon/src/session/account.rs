@@ -16,11 +16,12 @@ use crate::{
         locks,
         snapshot::{
             Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, SyscallTotals,
-            Window,
+            Tracer, Window,
         },
         state::State,
     },
     census::{Area, ProcessStat},
+    kernel,
 };
 
 const NS: f64 = 1e9;
@@ -30,6 +31,11 @@ const NS: f64 = 1e9;
 struct CpuTime {
     user: f64,
     system: f64,
+}
+
+/// Who measured, and how.
+pub(super) fn tracer(probes: Vec<ProbeStatus>) -> Tracer {
+    Tracer { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: kernel::release(), probes }
 }
 
 /// Everything that the account is made from.

@@ -76,14 +76,21 @@ impl AddressSpaceWatch {
     /// Reads the areas.
     pub(super) fn read(&mut self, root: &ProcRoot, process: ProcessId) {
         let at = Instant::now();
+        if let Some(reading) = self.reading(root, process) {
+            self.find_allocator(root, process.pid, &reading);
+            self.last = Some((reading, at));
+        }
+    }
+
+    /// The areas as they are; `None`: the process has ended.
+    pub(super) fn reading(&self, root: &ProcRoot, process: ProcessId) -> Option<AreaReading> {
         match self.readers.during(|| root.areas(process.pid)) {
             // The pid may have another owner by now.
-            Ok(reading) if reading.image.start_ticks == process.start_ticks => {
-                self.find_allocator(root, process.pid, &reading);
-                self.last = Some((reading, at));
+            Ok(reading) => (reading.image.start_ticks == process.start_ticks).then_some(reading),
+            Err(error) => {
+                log::debug!("no census: {error}");
+                None
             }
-            Ok(_) => {}
-            Err(error) => log::debug!("no census: {error}"),
         }
     }
 

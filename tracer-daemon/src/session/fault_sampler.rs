@@ -9,6 +9,7 @@ use aya::{
 };
 use tracer_common::Control;
 
+use super::random;
 use crate::probes::perf;
 
 /// The program, as the catalog names it.
@@ -79,11 +80,7 @@ impl FaultSampler {
 /// As long as a cycle leaves on average, and never the same, so that no habit of the target stays
 /// in step with it.
 fn pause() -> Duration {
-    let mean = CYCLE - ON;
-    let mut random = [0];
-    // Without random bytes it is half the mean.
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK);
-    mean / 2 + mean * u32::from(random[0]) / 255
+    (CYCLE - ON).mul_f64(0.5 + random::share())
 }
 
 fn program(ebpf: &mut Ebpf) -> Option<&mut PerfEvent> {

@@ -2,6 +2,7 @@
 
 mod account;
 mod address_space;
+mod allocator;
 mod cost;
 mod fault_sampler;
 mod machine;
@@ -9,6 +10,7 @@ mod names;
 mod naming;
 mod open;
 mod options;
+mod random;
 mod traced;
 mod unwinder;
 
@@ -26,6 +28,8 @@ use log::Log;
 use tracer_common::{Control, ProcessId, Target};
 
 use address_space::AddressSpaceWatch;
+use allocator::AllocatorProbes;
+pub use allocator::Budget;
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
 pub use machine::{DRAIN_INTERVAL, Machine};
@@ -35,14 +39,13 @@ use traced::Traced;
 use unwinder::Unwinder;
 
 use crate::{
-    aggregate::{Snapshot, snapshot::Tracer, state::State},
+    aggregate::{Snapshot, state::State},
     census::{ProcRoot, ProcessStat},
     decode::{decode, trimmed},
     error::Error,
-    kernel,
     probes::{
         attach::{Attached, attach},
-        catalog::Backend,
+        catalog::{self, Backend},
         settings::Settings,
     },
     source::{KernelMaps, Ring, replay},
@@ -77,6 +80,8 @@ pub struct Session {
     living: HashMap<ProcessId, ProcessStat>,
     traced: Option<Traced>,
     drop_ended_at: Option<Instant>,
+    malloc: Option<Budget>,
+    allocator: Option<AllocatorProbes>,
 }
 
 impl Session {
@@ -88,7 +93,9 @@ impl Session {
         let settings = options.settings(Settings::targets(open::layout()?));
         let Opened { mut ebpf, maps, ring, readers } = open::load(&settings)?;
         let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
-        let attached = attach(ebpf, &settings, |_| true);
+        let attached = attach(ebpf, &settings, |signal| {
+            signal.name != catalog::MALLOC || options.malloc.is_some()
+        });
         attached.check()?;
         let control = open::control(&attached);
         let root = ProcRoot::default();
@@ -111,6 +118,8 @@ impl Session {
             living: HashMap::new(),
             traced: None,
             drop_ended_at: None,
+            malloc: options.malloc,
+            allocator: None,
         })
     }
 
@@ -133,10 +142,15 @@ impl Session {
         if flags & Target::FROM_EXEC == 0 {
             self.space.begin(&self.root, pid);
         }
+        self.trace_allocator(ProcessId::new(pid, found.start_ticks));
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
-        self.traced = Some(Traced::begin(&self.root, found)?);
+        let traced = Traced::begin(&self.root, found)?;
+        if let Some(probes) = &mut self.allocator {
+            probes.window_begins(traced.since, &self.maps);
+        }
+        self.traced = Some(traced);
         if flags & Target::FROM_EXEC == 0 {
             self.unwinder.know((ProcessId::new(pid, found.start_ticks), 0));
         }
@@ -163,11 +177,12 @@ impl Session {
         {
             log::debug!("fault samples keep their weight: {error}");
         }
-        if self.control.closed == 0
-            && let Some(traced) = &mut self.traced
-        {
-            traced.look(&self.root, now);
-            self.space.tick(&self.root, traced.process, now);
+        if self.control.closed == 0 {
+            self.ration_allocator(now);
+            if let Some(traced) = &mut self.traced {
+                traced.look(&self.root, now);
+                self.space.tick(&self.root, traced.process, now);
+            }
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();
@@ -222,13 +237,14 @@ impl Session {
         self.control.closed = 1;
         self.maps.control(self.control).map_err(unreadable)?;
         let now = Instant::now();
-        self.living = self.find_living(self.maps.targets().map_err(unreadable)?);
+        self.living = traced::living(&self.root, self.maps.targets().map_err(unreadable)?);
         if let Some(traced) = &mut self.traced {
             traced.end(&self.root, now);
             self.space.read(&self.root, traced.process);
         }
         self.tick();
         self.cost.end(&self.attached.ebpf, now);
+        self.release_allocator(now);
         Ok(())
     }
 
@@ -250,6 +266,8 @@ impl Session {
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
         let named = names::name(&self.unwinder, &self.state.stacks);
+        let probes = self.allocator.as_ref();
+        let at_probes = probes.map_or(0.0, |probes| probes.spent(&self.maps).as_secs_f64());
         let account = account::Account {
             counters: &counters,
             state: &self.state,
@@ -258,29 +276,21 @@ impl Session {
             window,
             undecodable: self.undecodable,
             in_allocator: named.cpu.in_allocator(),
-            run_seconds: self.cost.scaled_to(window),
+            run_seconds: self.cost.scaled_to(window).map(|seconds| seconds + at_probes),
             areas: self.space.areas(),
         };
         let mut snapshot = account.snapshot(&self.attached.signals);
-        snapshot.tracer = tracer(std::mem::take(&mut self.attached.signals));
+        snapshot.tracer = account::tracer(std::mem::take(&mut self.attached.signals));
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
+        snapshot.allocations = probes
+            .map(|probes| probes.account(&self.maps, window))
+            .transpose()
+            .map_err(unreadable)?;
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
         snapshot.stacks = named.stacks;
         snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
-    }
-
-    /// The targets that have not ended, as `/proc` shows them.
-    fn find_living(&self, targets: Vec<(u32, Target)>) -> HashMap<ProcessId, ProcessStat> {
-        targets
-            .into_iter()
-            .filter_map(|(pid, target)| {
-                let stat = self.root.stat(pid).ok()?;
-                let same = target.start_ticks == 0 || target.start_ticks == stat.start_ticks;
-                same.then(|| (ProcessId::new(pid, stat.start_ticks), stat))
-            })
-            .collect()
     }
 
     /// How long ago counting began.
@@ -292,8 +302,4 @@ impl Session {
 
 fn unreadable(error: aya::maps::MapError) -> Error {
     Error::Lost(format!("the kernel does not hand its counters out: {error}"))
-}
-
-fn tracer(probes: Vec<crate::aggregate::snapshot::ProbeStatus>) -> Tracer {
-    Tracer { version: env!("CARGO_PKG_VERSION").to_owned(), kernel: kernel::release(), probes }
 }

@@ -1,5 +1,6 @@
 use std::{fs::File, io::BufWriter, path::PathBuf};
 
+use super::Budget;
 use crate::{
     error::Error,
     probes::settings::{Forced, Settings},
@@ -16,6 +17,8 @@ pub struct Options {
     pub requests: Vec<u64>,
     /// Whether the kernel programs' diagnostics are wanted.
     pub verbose: bool,
+    /// What counting the allocator's calls may cost, if they are to be counted.
+    pub malloc: Option<Budget>,
     /// Where to keep the raw records, for replay.
     pub dump: Option<PathBuf>,
 }

@@ -1,8 +1,11 @@
 //! What `/proc` says of the process that the window belongs to, at its beginning and at its end.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use tracer_common::{ProcessId, TICK_NS};
+use tracer_common::{ProcessId, TICK_NS, Target};
 
 use crate::{
     aggregate::snapshot::TargetInfo,
@@ -82,6 +85,19 @@ impl Traced {
             self.info = target_info(root, &stat);
         }
     }
+}
+
+/// The targets that have not ended, as `/proc` shows them.
+pub(super) fn living(
+    root: &ProcRoot,
+    targets: Vec<(u32, Target)>,
+) -> HashMap<ProcessId, ProcessStat> {
+    let alive = targets.into_iter().filter_map(|(pid, target)| {
+        let stat = root.stat(pid).ok()?;
+        let same = target.start_ticks == 0 || target.start_ticks == stat.start_ticks;
+        same.then(|| (ProcessId::new(pid, stat.start_ticks), stat))
+    });
+    alive.collect()
 }
 
 fn target_info(root: &ProcRoot, stat: &ProcessStat) -> TargetInfo {

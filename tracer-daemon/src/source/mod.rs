@@ -1,6 +1,7 @@
 //! What comes out of the kernel: counters as they stand, and records. With `probes::attach` the
 //! only code that knows aya.
 
+mod allocations;
 mod readers;
 pub mod replay;
 
@@ -14,8 +15,8 @@ use std::{
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-        RingBuf,
+        Array, HashMap as KernelHash, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+        PerCpuValues, RingBuf,
     },
     util::nr_cpus,
 };
@@ -26,6 +27,7 @@ use tracer_common::{
 
 use crate::aggregate::counters::{Counters, Sum};
 
+pub use allocations::AllocationMaps;
 pub use readers::Readers;
 
 /// The kernel's counters and the table of targets.
@@ -41,6 +43,8 @@ pub struct KernelMaps {
     threads: KernelHash<MapData, u32, Thread>,
     exits: KernelHash<MapData, ProcessId, ExitTotals>,
     lost: PerCpuArray<MapData, u64>,
+    /// Those of the probes on an allocator.
+    pub allocations: AllocationMaps,
 }
 
 impl KernelMaps {
@@ -49,20 +53,19 @@ impl KernelMaps {
     /// # Errors
     /// When a map is missing or of another type: the object is not this version's.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let mut map =
-            |name: &str| ebpf.take_map(name).ok_or(MapError::InvalidName { name: name.to_owned() });
         Ok(Self {
-            control: map("CONTROL")?.try_into()?,
-            targets: map("TARGETS")?.try_into()?,
-            syscalls: map("SYSCALLS")?.try_into()?,
-            errnos: map("ERRNOS")?.try_into()?,
-            fault_times: map("FAULT_TIMES")?.try_into()?,
-            lifecycles: map("LIFECYCLES")?.try_into()?,
-            lock_waits: map("LOCK_WAITS")?.try_into()?,
-            lookups: map("LOOKUPS")?.try_into()?,
-            threads: map("THREADS")?.try_into()?,
-            exits: map("EXITS")?.try_into()?,
-            lost: map("LOST")?.try_into()?,
+            control: take(ebpf, "CONTROL")?,
+            targets: take(ebpf, "TARGETS")?,
+            syscalls: take(ebpf, "SYSCALLS")?,
+            errnos: take(ebpf, "ERRNOS")?,
+            fault_times: take(ebpf, "FAULT_TIMES")?,
+            lifecycles: take(ebpf, "LIFECYCLES")?,
+            lock_waits: take(ebpf, "LOCK_WAITS")?,
+            lookups: take(ebpf, "LOOKUPS")?,
+            threads: take(ebpf, "THREADS")?,
+            exits: take(ebpf, "EXITS")?,
+            lost: take(ebpf, "LOST")?,
+            allocations: AllocationMaps::take(ebpf)?,
         })
     }
 
@@ -197,6 +200,12 @@ impl KernelMaps {
     }
 }
 
+/// A map out of the loaded object.
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, MapError> {
+    let map = ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })?;
+    map.try_into()
+}
+
 /// A per-CPU map, each entry summed over the CPUs. A key that the kernel hands out twice while
 /// the map changes counts once.
 fn summed<K: Pod + Eq + Hash, V: Pod + Sum>(
@@ -219,9 +228,7 @@ impl Ring {
     /// # Errors
     /// When it is missing: the object is not this version's.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let map =
-            ebpf.take_map("EVENTS").ok_or(MapError::InvalidName { name: "EVENTS".to_owned() })?;
-        Ok(Self(map.try_into()?))
+        take(ebpf, "EVENTS").map(Self)
     }
 
     /// The next record, if there is one.

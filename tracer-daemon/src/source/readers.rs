@@ -21,9 +21,8 @@ impl Readers {
     /// # Errors
     /// When it is missing: the object is not this version's.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
-        let map =
-            ebpf.take_map("READERS").ok_or(MapError::InvalidName { name: "READERS".to_owned() })?;
-        Ok(Self(Some(Arc::new(Mutex::new(Table { at_work: 0, map: map.try_into()? })))))
+        let map = super::take(ebpf, "READERS")?;
+        Ok(Self(Some(Arc::new(Mutex::new(Table { at_work: 0, map })))))
     }
 
     /// Does the reading.

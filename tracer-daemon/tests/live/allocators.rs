@@ -9,10 +9,10 @@ use crate::{
     trial,
 };
 
-const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
+pub(crate) const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 
 /// A library to preload, and what it is to be called.
-const PRELOADED: [(&str, &str); 3] = [
+pub(crate) const PRELOADED: [(&str, &str); 3] = [
     ("libjemalloc.so.2", "jemalloc 5."),
     ("libtcmalloc_minimal.so.4", "tcmalloc 2."),
     ("libmimalloc.so.2.0", "mimalloc (libmimalloc.so.2"),

@@ -54,7 +54,8 @@ fn fails(output: &Output, status: i32, words: &[&str]) -> Result<(), Failed> {
 /// The kernel's programs of ours that are loaded.
 fn our_programs() -> usize {
     let ours = |name: &str| {
-        name.ends_with("_enter") || name.starts_with("syscalls_ent") || name == "cpu_clock"
+        let kinds = ["syscalls_ent", "cpu_clock", "allocator_call"];
+        name.ends_with("_enter") || kinds.iter().any(|kind| name.starts_with(kind))
     };
     loaded_programs()
         .filter_map(Result::ok)
@@ -249,7 +250,7 @@ fn killed() -> Result<(), Failed> {
 }
 
 /// The kernel frees programs after a grace period.
-fn nothing_is_left() -> Result<(), Failed> {
+pub(crate) fn nothing_is_left() -> Result<(), Failed> {
     let begin = std::time::Instant::now();
     while our_programs() > 0 {
         ensure(begin.elapsed().as_secs() < 10, "programs are left behind")?;

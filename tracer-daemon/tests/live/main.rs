@@ -4,6 +4,7 @@
 //! project's virtual machines (`ALLOCTRACE_TIER=vm`) every rung has to work.
 
 mod address_space;
+mod allocations;
 mod allocators;
 mod churn;
 mod counts;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     trials.extend(perf::trials(&machine));
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
+    trials.extend(allocations::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));

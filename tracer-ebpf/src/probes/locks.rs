@@ -7,7 +7,7 @@ use aya_ebpf::{
 use tracer_common::{DURATION_BUCKETS, LockKey, LockWaits, Loss, duration_bucket};
 
 use crate::{
-    emit::{add, below_buckets, lose, now},
+    emit::{add, below, lose, now},
     filter::{current_ids, thread},
     kernel::current_mmap_lock,
     maps::{LOCK_WAITS, READERS, THREADS, entry},
@@ -107,7 +107,7 @@ fn end(lock: u64) {
     unsafe {
         add(&raw mut (*waits).waits, 1);
         add(&raw mut (*waits).wait_ns, wait_ns);
-        let bucket = below_buckets(duration_bucket(wait_ns));
+        let bucket = below::<DURATION_BUCKETS>(duration_bucket(wait_ns));
         add((&raw mut (*waits).durations).cast::<u64>().add(bucket), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Entry points: which kernel event calls what. A signal has a file.
 
+mod allocations;
 mod cpu;
 mod faults;
 mod lifecycle;

@@ -21,7 +21,7 @@ fn json(recording: &Recording) -> Value {
 const CONTRACT: &[(&str, &str)] = &[
     (
         "",
-        "schema tracer target window cpu syscalls faults mappings lookups cpu_samples \
+        "schema tracer target window cpu syscalls faults mappings lookups cpu_samples allocations \
          address_space stacks findings lost overhead",
     ),
     ("/tracer", "version kernel probes"),
@@ -37,6 +37,9 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/lookups/find_vma", "calls seconds share why paths mappings"),
     ("/lookups/find_vma/mappings/0", "name areas share"),
     ("/cpu_samples/0", "where share"),
+    ("/allocations", "functions sizes duty weight sampled"),
+    ("/allocations/functions/malloc", "calls failures bytes"),
+    ("/allocations/sizes/0", "bytes calls"),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
     ("/address_space/kinds/0", "kind areas bytes"),
     ("/address_space/sizes/0", "bytes areas"),

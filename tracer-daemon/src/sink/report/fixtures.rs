@@ -1,5 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use tracer_common::{AllocationCall, AllocationCounter};
+
+use crate::aggregate::allocations::{Allocations, allocations};
 use crate::aggregate::snapshot::{
     Cpu, CpuShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
     ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
@@ -66,6 +69,14 @@ fn server() -> Snapshot {
         overhead: Some(Overhead { seconds: 0.03, share_of_target: Some(0.005) }),
         ..Snapshot::default()
     }
+}
+
+fn calls_of_malloc(duty: f64) -> Allocations {
+    let mut malloc = AllocationCounter { calls: 30_000, bytes: 3 << 20, ..AllocationCounter::NONE };
+    (malloc.sizes[6], malloc.sizes[7]) = (10_000, 20_000);
+    let free = AllocationCounter { calls: 29_000, ..AllocationCounter::NONE };
+    let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
+    allocations(&counters, duty)
 }
 
 /// What a census finds in a small server.
@@ -156,6 +167,7 @@ pub(crate) fn churning() -> Recording {
             .map(|(place, share)| CpuShare { place: place.to_owned(), share })
             .to_vec(),
         lookups: BTreeMap::from([("find_vma".to_owned(), lookups())]),
+        allocations: Some(calls_of_malloc(1.0)),
         address_space: Some(space()),
         stacks: vec![
             StackTotals {
@@ -201,6 +213,9 @@ pub(crate) fn lossy() -> Recording {
     ]);
     snapshot.faults = FaultTotals::default();
     snapshot.overhead = None;
+    snapshot.allocations = Some(calls_of_malloc(0.02));
+    let allocator = ProbeStatus { reason: Some("not in mallocx".to_owned()), ..probe("malloc") };
+    snapshot.tracer.probes.push(allocator);
     snapshot.tracer.probes[2] = ProbeStatus {
         signal: "faults".to_owned(),
         backend: None,

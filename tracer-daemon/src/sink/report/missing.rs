@@ -90,6 +90,10 @@ fn explained(cause: &str) -> String {
             "stacks were left out, the ring buffer was filling; the stacks rest on fewer samples, \
              the counts are exact"
         }
+        Some(Loss::UnknownPlaces) => {
+            "calls of the allocator were not counted, the process had executed another program; the \
+             counts of its calls are lower bounds"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"

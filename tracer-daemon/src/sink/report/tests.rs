@@ -52,6 +52,8 @@ fn a_churning_server_is_explained_from_the_top() {
             "by 75 % handle_request ← serve",
             "in 90 % anon 2052 KiB × 4 in 10 % [heap]",
             "20,000 × mmap, 39.1 GiB, 100 ms",
+            "calls of the allocator: glibc 2.41 calls per s bytes mean size malloc 30,000 3,000 3 MiB 104 B",
+            "sizes: ≤64 B 33 %, ≤128 B 67 % every call was counted",
             "6 areas of 65,530 (<0.1 %); read in 80.0 µs",
             "5 at the beginning: no growth to speak of",
             "cost 30.0 ms, 0.5 % of the target's CPU time",
@@ -104,6 +106,9 @@ fn what_was_lost_is_told_in_words() {
             "faults: the kernel has neither handle_mm_fault\\nnor the tracepoint",
             "minor unknown, major unknown; time unknown",
             "its cost is unknown",
+            "per s, at least",
+            "counted in 2.0 % of the time, to keep within the budget",
+            "not in mallocx",
             "ev\\u{1b}[2Jil\\n (pid 4242)",
         ],
     );

@@ -1,0 +1,225 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ProcessId;
+
+/// What a program asks its allocator for. Functions that differ in their name only are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum AllocationCall {
+    /// `malloc(size)`
+    Malloc = 0,
+    /// `calloc(number, size)`
+    Calloc = 1,
+    /// `realloc(block, size)`
+    Realloc = 2,
+    /// `reallocarray(block, number, size)`
+    Reallocarray = 3,
+    /// `posix_memalign(place, alignment, size)`
+    PosixMemalign = 4,
+    /// `aligned_alloc(alignment, size)` and `memalign`
+    AlignedAlloc = 5,
+    /// `valloc(size)`
+    Valloc = 6,
+    /// `pvalloc(size)`
+    Pvalloc = 7,
+    /// `free(block)`
+    Free = 8,
+    /// `operator new(size, …)`, where it does not end in `malloc`.
+    New = 9,
+    /// `operator delete(block, …)`, where it does not end in `free`.
+    Delete = 10,
+    /// jemalloc's `mallocx(size, flags)`
+    Mallocx = 11,
+    /// jemalloc's `rallocx(block, size, flags)`
+    Rallocx = 12,
+    /// jemalloc's `dallocx(block, flags)` and `sdallocx`
+    Dallocx = 13,
+}
+
+impl AllocationCall {
+    /// Every call, in the order of their numbers.
+    pub const ALL: [Self; 14] = [
+        Self::Malloc,
+        Self::Calloc,
+        Self::Realloc,
+        Self::Reallocarray,
+        Self::PosixMemalign,
+        Self::AlignedAlloc,
+        Self::Valloc,
+        Self::Pvalloc,
+        Self::Free,
+        Self::New,
+        Self::Delete,
+        Self::Mallocx,
+        Self::Rallocx,
+        Self::Dallocx,
+    ];
+
+    /// The call with this number, if there is one.
+    #[must_use]
+    pub fn from_u32(value: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|call| *call as u32 == value)
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malloc => "malloc",
+            Self::Calloc => "calloc",
+            Self::Realloc => "realloc",
+            Self::Reallocarray => "reallocarray",
+            Self::PosixMemalign => "posix_memalign",
+            Self::AlignedAlloc => "aligned_alloc",
+            Self::Valloc => "valloc",
+            Self::Pvalloc => "pvalloc",
+            Self::Free => "free",
+            Self::New => "operator new",
+            Self::Delete => "operator delete",
+            Self::Mallocx => "mallocx",
+            Self::Rallocx => "rallocx",
+            Self::Dallocx => "dallocx",
+        }
+    }
+
+    /// How many of its first arguments matter here.
+    #[must_use]
+    pub const fn arguments(self) -> usize {
+        match self {
+            Self::Reallocarray | Self::PosixMemalign => 3,
+            Self::Calloc | Self::Realloc | Self::AlignedAlloc | Self::Rallocx => 2,
+            _ => 1,
+        }
+    }
+
+    /// Bytes that it asks for; `None`: it gives back.
+    #[must_use]
+    pub const fn bytes(self, arguments: [u64; 3]) -> Option<u64> {
+        let [first, second, third] = arguments;
+        match self {
+            Self::Malloc | Self::Valloc | Self::Pvalloc | Self::New | Self::Mallocx => Some(first),
+            Self::Calloc => Some(first.wrapping_mul(second)),
+            Self::Realloc | Self::AlignedAlloc | Self::Rallocx => Some(second),
+            Self::Reallocarray => Some(second.wrapping_mul(third)),
+            Self::PosixMemalign => Some(third),
+            Self::Free | Self::Delete | Self::Dallocx => None,
+        }
+    }
+
+    /// Whether this call may end with a jump to the other, which is then the same call of the program.
+    #[must_use]
+    pub const fn may_end_in(self, other: u32) -> bool {
+        let (malloc, free) = (Self::Malloc as u32, Self::Free as u32);
+        match self {
+            Self::Realloc | Self::Rallocx => other == malloc || other == free,
+            Self::Reallocarray => other == Self::Realloc as u32 || other == malloc || other == free,
+            Self::Calloc | Self::New | Self::Mallocx => other == malloc,
+            Self::PosixMemalign | Self::Valloc | Self::Pvalloc => {
+                other == Self::AlignedAlloc as u32 || other == malloc
+            }
+            Self::AlignedAlloc => other == malloc,
+            Self::Delete | Self::Dallocx => other == free,
+            Self::Malloc | Self::Free => false,
+        }
+    }
+}
+
+/// Classes of sizes, by powers of two.
+pub const SIZE_CLASSES: usize = 64;
+
+/// The class of a size: it is at most 2 to the power of its class, and more than half of that.
+#[must_use]
+#[inline(always)]
+pub const fn size_class(bytes: u64) -> usize {
+    let class = if bytes <= 1 { 0 } else { 64 - (bytes - 1).leading_zeros() as usize };
+    if class < SIZE_CLASSES { class } else { SIZE_CLASSES - 1 }
+}
+
+/// Key of the counters of allocator calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AllocationKey {
+    /// Who called.
+    pub process: ProcessId,
+    /// An [`AllocationCall`].
+    pub call: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Calls while the probes were on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AllocationCounter {
+    /// How many.
+    pub calls: u64,
+    /// Bytes asked for.
+    pub bytes: u64,
+    /// Calls by [`size_class`] of what they asked for.
+    pub sizes: [u64; SIZE_CLASSES],
+}
+
+impl AllocationCounter {
+    /// No calls.
+    pub const NONE: Self = Self { calls: 0, bytes: 0, sizes: [0; SIZE_CLASSES] };
+}
+
+/// Where a probe lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SiteKey {
+    /// The instruction's address.
+    pub address: u64,
+    /// In which process.
+    pub pid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What a probe there sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Site {
+    /// An [`AllocationCall`].
+    pub call: u32,
+    /// Bytes that the function has put on the stack before.
+    pub pushed: u32,
+    /// The allocator's functions lie from here …
+    pub code_start: u64,
+    /// … to before here; a call from there is part of another.
+    pub code_end: u64,
+    /// A [`ProbeCost`].
+    pub cost: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What the kernel does for the instruction that a probe replaces, and so the price of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProbeCost {
+    /// It does what the instruction would have done.
+    Emulated = 0,
+    /// It steps over a copy of the instruction, with a second trap.
+    Stepped = 1,
+}
+
+impl ProbeCost {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Emulated, Self::Stepped];
+}
+
+crate::shared!(AllocationKey, AllocationCounter, SiteKey, Site);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_ends_with_a_power_of_two() {
+        for (bytes, class) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1 << 20, 20)] {
+            assert_eq!(size_class(bytes), class, "{bytes}");
+        }
+        assert_eq!(size_class(u64::MAX), SIZE_CLASSES - 1);
+    }
+}

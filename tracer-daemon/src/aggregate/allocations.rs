@@ -1,0 +1,96 @@
+//! Calls of the allocator, as a recording has them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
+
+/// Calls of the target's allocator while its functions were watched. Counted, never scaled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Allocations {
+    /// By the name of the function; one that the allocator does not have is absent. A call that the
+    /// allocator makes itself in the course of another does not count.
+    pub functions: BTreeMap<String, FunctionTotals>,
+    /// Calls by what they asked for, in powers of two, smallest first.
+    pub sizes: Vec<SizeCalls>,
+    /// Share of the window in which calls were counted, 0 to 1.
+    pub duty: f64,
+    /// Calls that a counted one stands for; unknown if none of the window was watched.
+    pub weight: Option<f64>,
+    /// False: every call of the window was counted.
+    pub sampled: bool,
+}
+
+/// Calls of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FunctionTotals {
+    /// How many were counted.
+    pub calls: u64,
+    /// How many of them got nothing; unknown, for only entries are seen.
+    pub failures: Option<u64>,
+    /// What they asked for; unknown for those that give back.
+    pub bytes: Option<u64>,
+}
+
+/// Calls for a class of sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeCalls {
+    /// The largest size of the class; the next smaller class ends at half of it.
+    pub bytes: u64,
+    /// How many calls.
+    pub calls: u64,
+}
+
+/// From the counters of a window of which `duty` was watched.
+#[must_use]
+pub fn allocations(
+    counters: &HashMap<AllocationCall, AllocationCounter>,
+    duty: f64,
+) -> Allocations {
+    let totals = |(call, counter): (&AllocationCall, &AllocationCounter)| {
+        let bytes = call.bytes([0; 3]).map(|_| counter.bytes);
+        (call.name().to_owned(), FunctionTotals { calls: counter.calls, failures: None, bytes })
+    };
+    let of_class = |class: usize| SizeCalls {
+        bytes: 1 << class,
+        calls: counters.values().map(|counter| counter.sizes[class]).sum(),
+    };
+    Allocations {
+        functions: counters.iter().map(totals).collect(),
+        sizes: (0..SIZE_CLASSES).map(of_class).filter(|size| size.calls > 0).collect(),
+        duty,
+        weight: (duty > 0.0).then(|| duty.recip()),
+        sampled: duty < 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters() -> HashMap<AllocationCall, AllocationCounter> {
+        let mut malloc = AllocationCounter { calls: 3, bytes: 240, ..AllocationCounter::NONE };
+        (malloc.sizes[4], malloc.sizes[7]) = (1, 2);
+        let free = AllocationCounter { calls: 2, ..AllocationCounter::NONE };
+        HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)])
+    }
+
+    #[test]
+    fn nothing_is_scaled() {
+        let all = allocations(&counters(), 0.25);
+        assert_eq!(all.functions["malloc"].calls, 3);
+        assert_eq!(all.functions["malloc"].bytes, Some(240));
+        assert_eq!(all.functions["free"], FunctionTotals { calls: 2, ..Default::default() });
+        assert_eq!(all.sizes.iter().map(|size| size.bytes).collect::<Vec<_>>(), [16, 128]);
+        assert!(all.sampled && all.weight == Some(4.0));
+    }
+
+    #[test]
+    fn a_whole_window_is_no_sample() {
+        let all = allocations(&counters(), 1.0);
+        assert!(!all.sampled && all.weight == Some(1.0));
+        assert_eq!(allocations(&counters(), 0.0).weight, None);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a session does about the target's allocator.
+
+mod budget;
+mod probes;
+
+use std::time::Instant;
+
+use tracer_common::ProcessId;
+
+pub use budget::Budget;
+pub(super) use probes::AllocatorProbes;
+use probes::Kernel;
+
+use super::Session;
+use crate::{
+    allocator::{Places, places},
+    probes::catalog::MALLOC,
+};
+
+impl Session {
+    /// Puts probes on the allocator of a process whose window is about to begin, if they are wanted.
+    pub(super) fn trace_allocator(&mut self, process: ProcessId) {
+        let Some(budget) = self.malloc.filter(|_| self.attached.has(MALLOC)) else { return };
+        if let Err(why) = self.put_probes_on(process, budget) {
+            self.give_up("failed", why);
+        }
+    }
+
+    /// Follows the budget.
+    pub(super) fn ration_allocator(&mut self, now: Instant) {
+        if let Some(Err(why)) = self.with_probes(|probes, kernel| probes.tick(kernel, now)) {
+            log::warn!("calls of the allocator are not counted from here on: {why}");
+            self.give_up("stopped", why);
+        }
+    }
+
+    /// Takes the probes out of a process whose window ended at `now`.
+    pub(super) fn release_allocator(&mut self, now: Instant) {
+        self.with_probes(|probes, kernel| probes.end(kernel, now));
+    }
+
+    fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {
+        let reading = self.space.reading(&self.root, process).ok_or("the process has ended")?;
+        let places = places(&self.root, process.pid, &reading.areas)
+            .ok_or("no file of the process tells its allocator")?;
+        if places.places.is_empty() {
+            return Err(format!("{}: none of its functions can be probed", places.allocator));
+        }
+        if let Some(row) = self.attached.row(MALLOC) {
+            row.reason = left_out(&places);
+        }
+        let kernel = Kernel {
+            ebpf: &mut self.attached.ebpf,
+            maps: &mut self.maps,
+            control: &mut self.control,
+        };
+        self.allocator = Some(AllocatorProbes::start(kernel, process, places, budget)?);
+        Ok(())
+    }
+
+    fn give_up(&mut self, status: &str, why: String) {
+        if let Some(row) = self.attached.row(MALLOC) {
+            row.status = status.to_owned();
+            row.backend = None;
+            row.reason = Some(why);
+        }
+    }
+
+    fn with_probes<T>(
+        &mut self,
+        act: impl FnOnce(&mut AllocatorProbes, Kernel<'_>) -> T,
+    ) -> Option<T> {
+        let kernel = Kernel {
+            ebpf: &mut self.attached.ebpf,
+            maps: &mut self.maps,
+            control: &mut self.control,
+        };
+        self.allocator.as_mut().map(|probes| act(probes, kernel))
+    }
+}
+
+/// The functions that are not counted, and why.
+fn left_out(places: &Places) -> Option<String> {
+    (!places.refused.is_empty()).then(|| {
+        let names = places.refused.join(", ");
+        format!("not in {names}: no instruction there is certain to be passed once by each call")
+    })
+}

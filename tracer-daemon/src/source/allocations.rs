@@ -1,0 +1,76 @@
+//! The kernel's side of the probes on an allocator: where they lie, and what they counted.
+
+use std::collections::HashMap;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
+    util::nr_cpus,
+};
+use tracer_common::{
+    AllocationCall, AllocationCounter, AllocationKey, ProbeCost, ProcessId, Site, SiteKey,
+};
+
+use super::{summed, take};
+
+/// Counters of allocator calls, and the table of places.
+pub struct AllocationMaps {
+    sites: KernelHash<MapData, SiteKey, Site>,
+    calls: PerCpuHashMap<MapData, AllocationKey, AllocationCounter>,
+    hits: PerCpuArray<MapData, u64>,
+}
+
+impl AllocationMaps {
+    /// Takes the maps out of the loaded object.
+    ///
+    /// # Errors
+    /// When a map is missing or of another type: the object is not this version's.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        Ok(Self {
+            sites: take(ebpf, "SITES")?,
+            calls: take(ebpf, "ALLOCATIONS")?,
+            hits: take(ebpf, "PROBE_HITS")?,
+        })
+    }
+
+    /// Says what a probe in a process sees, and makes the counter for it: the kernel program can be
+    /// refused memory for one.
+    ///
+    /// # Errors
+    /// When a table is full.
+    pub fn add(&mut self, process: ProcessId, key: SiteKey, site: Site) -> Result<(), MapError> {
+        let nothing = vec![AllocationCounter::NONE; nr_cpus().map_err(|(_, error)| error)?];
+        let counter = AllocationKey { process, call: site.call, reserved: 0 };
+        self.calls.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
+        self.sites.insert(key, site, 0)
+    }
+
+    /// Hits of probes so far, in the order of [`ProbeCost::ALL`]: more than calls, for the allocator
+    /// may call itself.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map.
+    pub fn hits(&self) -> Result<[u64; 2], MapError> {
+        let mut hits = [0; 2];
+        for (sum, cost) in hits.iter_mut().zip(ProbeCost::ALL) {
+            *sum = self.hits.get(&(cost as u32), 0)?.iter().sum();
+        }
+        Ok(hits)
+    }
+
+    /// Calls so far, each function's.
+    ///
+    /// # Errors
+    /// When the kernel refuses to read the map, or holds a call that does not exist.
+    pub fn read(
+        &self,
+        process: ProcessId,
+    ) -> Result<HashMap<AllocationCall, AllocationCounter>, MapError> {
+        let all = summed(&self.calls)?.into_iter().filter(|(key, _)| key.process == process);
+        all.map(|(key, counter)| {
+            let call = AllocationCall::from_u32(key.call).ok_or(MapError::ElementNotFound)?;
+            Ok((call, counter))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,146 @@
+/* Makes a known number of each call of the allocator, from several threads at once.
+ *
+ * allocations THREADS ROUNDS: says "ready", waits for a line, works, says "done BLOCKS", waits for another
+ * line. BLOCKS is how many blocks realloc(block, 0) handed out, which allocators do as they like; each
+ * is freed like any other.
+ *
+ * allocations hot: says "ready", waits for a line, then takes and frees 64 bytes for ever.
+ *
+ * In the middle of the work the process forks; the child takes and frees a block as often as a thread has
+ * rounds, and has to end well.
+ *
+ * A round calls                        with bytes
+ *     malloc           1                100
+ *     calloc           1                30 * 10
+ *     realloc          3 (of NULL, moved, to size 0)   50 + 200,000 + 0
+ *     reallocarray     1                7 * 11
+ *     posix_memalign   1                1,000
+ *     aligned_alloc    1                640
+ *     memalign         1                320
+ *     valloc           1                5,000
+ *     free             8, one of them of NULL, and one for each of BLOCKS */
+#define _GNU_SOURCE
+#include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pthread_barrier_t warm, begin, end;
+static long rounds;
+static atomic_long kept;
+
+static void must(int holds, const char *what)
+{
+    if (!holds) {
+        perror(what);
+        _exit(1);
+    }
+}
+
+static void *got(void *block, const char *what)
+{
+    must(block != NULL, what);
+    *(volatile char *)block = 1;
+    return block;
+}
+
+static void one_round(void)
+{
+    void *block;
+    free(got(malloc(100), "malloc"));
+    free(got(calloc(30, 10), "calloc"));
+    block = got(realloc(NULL, 50), "realloc");
+    block = got(realloc(block, 200000), "realloc");
+    block = realloc(block, 0);
+    if (block != NULL) {
+        kept++;
+        free(block);
+    }
+    free(got(reallocarray(NULL, 7, 11), "reallocarray"));
+    must(posix_memalign(&block, 64, 1000) == 0, "posix_memalign");
+    free(got(block, "posix_memalign"));
+    free(got(aligned_alloc(64, 640), "aligned_alloc"));
+    free(got(memalign(64, 320), "memalign"));
+    free(got(valloc(5000), "valloc"));
+    free(NULL);
+}
+
+__attribute__((noreturn)) static void *worker(void *unused)
+{
+    (void)unused;
+    /* What libraries take once for each thread, they take here. */
+    one_round();
+    pthread_barrier_wait(&warm);
+    pthread_barrier_wait(&begin);
+    for (long round = 0; round < rounds; round++)
+        one_round();
+    pthread_barrier_wait(&end);
+    /* The end of a thread would give back what is its own. */
+    for (;;)
+        pause();
+}
+
+static void wait_for_line(void)
+{
+    char byte;
+    while (read(0, &byte, 1) == 1 && byte != '\n')
+        ;
+}
+
+static void say(const char *word)
+{
+    must(write(1, word, strlen(word)) > 0, "write");
+}
+
+static void fork_a_child(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        for (long round = 0; round < rounds; round++)
+            free(got(malloc(100), "malloc in the child"));
+        _exit(0);
+    }
+    must(child > 0 && waitpid(child, &status, 0) == child, "fork");
+    must(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child");
+}
+
+static void run_hot(void)
+{
+    say("ready\n");
+    wait_for_line();
+    for (;;)
+        free(got(malloc(64), "malloc"));
+}
+
+int main(int count, char **words)
+{
+    if (count > 1 && strcmp(words[1], "hot") == 0)
+        run_hot();
+    long threads = count > 1 ? atol(words[1]) : 8;
+    rounds = count > 2 ? atol(words[2]) : 100;
+    pthread_t ids[64];
+    char line[64];
+    must(threads > 0 && threads <= 64, "threads");
+    pthread_barrier_init(&warm, NULL, (unsigned)threads + 1);
+    pthread_barrier_init(&begin, NULL, (unsigned)threads + 1);
+    pthread_barrier_init(&end, NULL, (unsigned)threads + 1);
+    for (long thread = 0; thread < threads; thread++)
+        must(pthread_create(&ids[thread], NULL, worker, NULL) == 0, "pthread_create");
+    one_round();
+    pthread_barrier_wait(&warm);
+    kept = 0;
+    say("ready\n");
+    wait_for_line();
+    pthread_barrier_wait(&begin);
+    fork_a_child();
+    pthread_barrier_wait(&end);
+    snprintf(line, sizeof line, "done %ld\n", (long)kept);
+    say(line);
+    wait_for_line();
+    return 0;
+}

@@ -1,0 +1,251 @@
+//! Calls of the allocator against a program that knows how many it makes.
+
+use std::{collections::BTreeMap, path::Path, process::Command};
+
+use alloctrace::{
+    aggregate::allocations::{Allocations, SizeCalls},
+    sink::Recording,
+};
+use libtest_mimic::{Failed, Trial};
+use rustix::process::Signal;
+
+use crate::{
+    allocators::{LIBRARIES, PRELOADED},
+    errors::nothing_is_left,
+    support::{Machine, Target, Tracer, built, ensure, same, state, truth},
+    trial,
+};
+
+const THREADS: u64 = 4;
+const ROUNDS: u64 = 200;
+/// So few that they cost less than the budget gives in advance.
+const FEW_ROUNDS: u64 = 20;
+
+/// The calls of a round, and the bytes of each, as the program's source has them; `free` apart.
+const ROUND: [(&str, &[u64]); 7] = [
+    ("malloc", &[100]),
+    ("calloc", &[300]),
+    ("realloc", &[50, 200_000, 0]),
+    ("reallocarray", &[77]),
+    ("posix_memalign", &[1000]),
+    ("aligned_alloc", &[640, 320]),
+    ("valloc", &[5000]),
+];
+const FREES: u64 = 8;
+
+/// Compiled so that no call is left out.
+const FLAGS: [&str; 3] = ["-O1", "-fno-builtin", "-pthread"];
+
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
+    let vm = machine.is_vm().then(|| "Debian's libraries are on the host".to_owned());
+    let uprobes = || machine.cannot_use("malloc", "uprobe");
+    let mut trials = vec![
+        trial("every_call_of_glibc_is_counted", vm.clone().or_else(uprobes), || every_call("")),
+        trial("beneath_the_budget_every_call_is_counted", uprobes(), beneath_the_budget),
+        trial("above_the_budget_shares_are_true", uprobes(), above_the_budget),
+        trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
+        trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
+        trial("an_unknown_allocator_leaves_the_rest", uprobes(), unknown_allocator),
+        trial("an_exception_is_still_caught", missing_compiler(machine), exception),
+    ];
+    for (library, name) in PRELOADED {
+        let file = Path::new(LIBRARIES).join(library);
+        let absent = (!file.exists()).then(|| format!("{} is not installed", file.display()));
+        let family = name.split(' ').next().unwrap_or(name);
+        trials.push(trial(
+            format!("every_call_of_{family}_is_counted"),
+            vm.clone().or_else(uprobes).or(absent),
+            move || every_call(&file.to_string_lossy()),
+        ));
+    }
+    trials
+}
+
+fn missing_compiler(machine: &Machine) -> Option<String> {
+    machine.cannot_use("malloc", "uprobe").or_else(|| machine.lacks(&["g++"]))
+}
+
+fn program() -> Command {
+    Command::new(built("allocations", &FLAGS))
+}
+
+/// One window over the program's work, and the blocks that `realloc` to size 0 handed out.
+fn measure(
+    command: &mut Command,
+    rounds: u64,
+    options: &[&str],
+) -> Result<(Recording, u64), Failed> {
+    let mut target = Target::start(command.args([THREADS.to_string(), rounds.to_string()]));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), options);
+    target.nudge();
+    let done = target.hear("done");
+    let kept = done.trim_start_matches("done ").parse()?;
+    let recording = tracer.interrupt()?;
+    target.nudge();
+    ensure(target.child.wait()?.success(), "the target did not end well")?;
+    Ok((recording, kept))
+}
+
+fn allocations(recording: &Recording) -> Result<&Allocations, Failed> {
+    let snapshot = &recording.snapshot;
+    let rows = &snapshot.tracer.probes;
+    Ok(snapshot.allocations.as_ref().ok_or_else(|| format!("nothing was counted: {rows:?}"))?)
+}
+
+/// A preloaded library, or none.
+fn every_call(library: &str) -> Result<(), Failed> {
+    let mut command = program();
+    if !library.is_empty() {
+        command.env("LD_PRELOAD", library);
+    }
+    let (recording, kept) = measure(&mut command, ROUNDS, &["--malloc", "--budget", "100%"])?;
+    equals_the_truth(&recording, ROUNDS, kept)
+}
+
+fn equals_the_truth(recording: &Recording, rounds: u64, kept: u64) -> Result<(), Failed> {
+    let got = allocations(recording)?;
+    same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
+    same("duty, weight, sampled", (got.duty, got.weight, got.sampled), (1.0, Some(1.0), false))?;
+    let counted = got.functions.iter().map(|(name, one)| (name.as_str(), (one.calls, one.bytes)));
+    // Functions that nobody called, such as pvalloc.
+    let counted: BTreeMap<_, _> = counted.filter(|(_, (calls, _))| *calls > 0).collect();
+    let has_reallocarray = got.functions.contains_key("reallocarray");
+    same("functions", counted, true_functions(rounds, kept, has_reallocarray))?;
+    same("sizes", got.sizes.clone(), true_sizes(rounds))
+}
+
+/// Where the allocator has no `reallocarray`, the C library's calls its `realloc`.
+fn true_functions(
+    rounds: u64,
+    kept: u64,
+    has_reallocarray: bool,
+) -> BTreeMap<&'static str, (u64, Option<u64>)> {
+    let times = THREADS * rounds;
+    let mut all = BTreeMap::from([("free", (times * FREES + kept, None))]);
+    for (name, sizes) in ROUND {
+        let name = if name == "reallocarray" && !has_reallocarray { "realloc" } else { name };
+        let (calls, bytes) = all.entry(name).or_insert((0, Some(0)));
+        *calls += times * sizes.len() as u64;
+        *bytes = bytes.map(|bytes| bytes + times * sizes.iter().sum::<u64>());
+    }
+    all
+}
+
+fn true_sizes(rounds: u64) -> Vec<SizeCalls> {
+    let mut classes = BTreeMap::new();
+    for size in ROUND.iter().flat_map(|(_, sizes)| *sizes) {
+        *classes.entry(size.max(&1).next_power_of_two()).or_insert(0) += THREADS * rounds;
+    }
+    classes.into_iter().map(|(bytes, calls)| SizeCalls { bytes, calls }).collect()
+}
+
+fn beneath_the_budget() -> Result<(), Failed> {
+    let (recording, kept) = measure(&mut program(), FEW_ROUNDS, &["--malloc"])?;
+    equals_the_truth(&recording, FEW_ROUNDS, kept)
+}
+
+fn start_hot() -> Target {
+    let mut target = Target::start(program().arg("hot"));
+    target.hear("ready");
+    target
+}
+
+fn above_the_budget() -> Result<(), Failed> {
+    let mut target = start_hot();
+    let tracer = Tracer::attach(target.pid(), &["--malloc", "--duration", "3s"]);
+    target.nudge();
+    let recording = tracer.finish()?;
+    let got = allocations(&recording)?;
+    ensure(got.sampled && (0.0..0.9).contains(&got.duty), format!("{got:?}"))?;
+    let (malloc, free) = (&got.functions["malloc"], &got.functions["free"]);
+    ensure(malloc.calls > 1000, format!("{got:?}"))?;
+    // Each window may begin or end between the two; there are a few.
+    ensure(malloc.calls.abs_diff(free.calls) <= 10, format!("{got:?}"))?;
+    same("bytes", malloc.bytes, Some(64 * malloc.calls))?;
+    same("sizes", got.sizes.clone(), vec![SizeCalls { bytes: 64, calls: malloc.calls }])?;
+    let text = alloctrace::sink::report::text(&recording, Default::default());
+    ensure(text.contains("per s, at least") && text.contains("of the time"), text)
+}
+
+fn too_small() -> Result<(), Failed> {
+    let mut target = start_hot();
+    let options = ["--malloc", "--budget", "0.001%", "--duration", "6s"];
+    let tracer = Tracer::attach(target.pid(), &options);
+    target.nudge();
+    let recording = tracer.finish()?;
+    let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
+    let row = row.ok_or("malloc has no row")?;
+    same("status", row.status.as_str(), "stopped")?;
+    let reason = row.reason.as_deref().unwrap_or_default();
+    ensure(reason.contains("--budget"), reason)?;
+    ensure(allocations(&recording)?.sampled, "it says that every call was counted")
+}
+
+fn killed() -> Result<(), Failed> {
+    let mut target = start_hot();
+    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
+    target.nudge();
+    tracer.signal(Signal::KILL);
+    tracer.wait()?;
+    nothing_is_left()?;
+    same("the target's state", state(target.pid()), Some('R'))
+}
+
+/// The system calls of a stripped static program are counted all the same.
+fn unknown_allocator() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let program = directory.path().join("stripped");
+    let done = Command::new("strip").arg("-o").args([&program, &truth()]).status()?;
+    ensure(done.success(), "strip failed")?;
+    let mut target = Target::start(Command::new(&program).args(["1", "10"]));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), &["--malloc"]);
+    target.nudge();
+    target.hear("done");
+    let recording = tracer.interrupt()?;
+    same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 20)?;
+    same("allocations", recording.snapshot.allocations.is_none(), true)?;
+    let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
+    let reason = row.and_then(|row| row.reason.as_deref()).unwrap_or_default();
+    ensure(reason.contains("tells its allocator"), reason)
+}
+
+/// `operator new` that throws, a hundred times, under probes.
+const THROWS: &str = r#"
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+int main()
+{
+    puts("ready"), fflush(stdout), getchar();
+    int caught = 0;
+    for (int round = 0; round < 100; round++)
+        try {
+            ::operator delete(::operator new(std::size_t(1) << 50));
+        } catch (const std::bad_alloc &) {
+            caught++;
+        }
+    printf("done %d\n", caught), fflush(stdout), getchar();
+}
+"#;
+
+fn exception() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let (source, program) = (directory.path().join("throws.cc"), directory.path().join("throws"));
+    std::fs::write(&source, THROWS)?;
+    let flags = ["-O1", "-fno-builtin", "-o"];
+    let compiled = Command::new("g++").args(flags).args([&program, &source]).status()?;
+    ensure(compiled.success(), "g++ failed")?;
+    let mut target = Target::start(&mut Command::new(&program));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
+    target.nudge();
+    same("what it caught", target.hear("done").as_str(), "done 100")?;
+    let recording = tracer.interrupt()?;
+    target.nudge();
+    ensure(target.child.wait()?.success(), "the target did not end well")?;
+    let malloc = &allocations(&recording)?.functions["malloc"];
+    // Each exception is an object as well.
+    ensure(malloc.calls >= 200 && malloc.bytes >= Some(100 << 50), format!("{malloc:?}"))
+}

@@ -1,0 +1,91 @@
+//! Calls of a process's allocator, by uprobes that user space placed.
+
+use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
+use tracer_common::{
+    AllocationCall, AllocationCounter, AllocationKey, Loss, ProbeCost, SIZE_CLASSES, Site, SiteKey,
+    Thread, size_class,
+};
+
+use crate::{
+    emit::{add, below, lose},
+    filter::{control, current_ids, thread},
+    maps::{ALLOCATIONS, PROBE_HITS, SITES, entry},
+};
+
+/// Too large for the program's stack, so that new entries are copied from here.
+#[unsafe(no_mangle)]
+static NO_ALLOCATIONS: AllocationCounter = AllocationCounter::NONE;
+
+#[uprobe]
+fn allocator_called(ctx: ProbeContext) -> u32 {
+    let (_, pid) = current_ids();
+    // SAFETY: the kernel hands the program valid registers.
+    let (address, stack) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp) };
+    let key = SiteKey { address, pid, reserved: 0 };
+    // SAFETY: user space writes an entry once and never changes it.
+    let Some(site) = (unsafe { SITES.get(&key) }) else {
+        hit(ProbeCost::Stepped as u32); // It may be; the budget has to hold.
+        lose(Loss::UnknownPlaces);
+        return 0;
+    };
+    hit(site.cost);
+    if control().is_none_or(|control| control.allocations == 0) {
+        return 0;
+    }
+    let Some(thread) = thread() else { return 0 };
+    // SAFETY: from the map of threads, checked; only its own thread writes to it.
+    let thread = unsafe { &mut *thread };
+    if is_new(thread, site, stack.wrapping_add(u64::from(site.pushed)))
+        && let Some(call) = AllocationCall::from_u32(site.call)
+    {
+        let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
+        count(thread, site, call.bytes([argument(0), argument(1), argument(2)]));
+    }
+    0
+}
+
+/// Every hit costs the target, whether it is a call of the program or not.
+#[inline(always)]
+fn hit(cost: u32) {
+    if let Some(hits) = PROBE_HITS.get_ptr_mut(cost) {
+        add(hits, 1);
+    }
+}
+
+/// Whether the program made this call, or the allocator did in the course of another: by a call from
+/// its own functions, or by a jump at the end of one. `stack` is the stack pointer at the entry.
+#[inline(always)]
+fn is_new(thread: &mut Thread, site: &Site, stack: u64) -> bool {
+    // SAFETY: the helper checks the address and fails on one that cannot be read.
+    let back = unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0);
+    if (site.code_start..site.code_end).contains(&back) {
+        return false;
+    }
+    let outer = thread.allocation_call.checked_sub(1).and_then(AllocationCall::from_u32);
+    let is_same_call = (thread.allocation_stack, thread.allocation_return) == (stack, back)
+        && outer.is_some_and(|outer| outer.may_end_in(site.call));
+    if !is_same_call {
+        thread.allocation_stack = stack;
+        thread.allocation_return = back;
+        thread.allocation_call = site.call + 1;
+    }
+    !is_same_call
+}
+
+#[inline(always)]
+fn count(thread: &Thread, site: &Site, bytes: Option<u64>) {
+    let key = AllocationKey { process: thread.process, call: site.call, reserved: 0 };
+    let Some(counter) = entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) else {
+        lose(Loss::CounterTable);
+        return;
+    };
+    // SAFETY: from the map, checked; the class's index is below their number.
+    unsafe {
+        add(&raw mut (*counter).calls, 1);
+        if let Some(bytes) = bytes {
+            add(&raw mut (*counter).bytes, bytes);
+            let class = below::<SIZE_CLASSES>(size_class(bytes));
+            add((&raw mut (*counter).sizes).cast::<u64>().add(class), 1);
+        }
+    }
+}
