@@ -39,14 +39,15 @@ const FLAGS: [&str; 3] = ["-O1", "-fno-builtin", "-pthread"];
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let vm = machine.is_vm().then(|| "Debian's libraries are on the host".to_owned());
     let uprobes = || machine.cannot_use("malloc", "uprobe");
+    let lacks = |program| uprobes().or_else(|| machine.lacks(&[program]));
     let mut trials = vec![
         trial("every_call_of_glibc_is_counted", vm.clone().or_else(uprobes), || every_call("")),
         trial("beneath_the_budget_every_call_is_counted", uprobes(), beneath_the_budget),
         trial("above_the_budget_shares_are_true", uprobes(), above_the_budget),
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
-        trial("an_unknown_allocator_leaves_the_rest", uprobes(), unknown_allocator),
-        trial("an_exception_is_still_caught", missing_compiler(machine), exception),
+        trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),
+        trial("an_exception_is_still_caught", lacks("g++"), exception),
     ];
     for (library, name) in PRELOADED {
         let file = Path::new(LIBRARIES).join(library);
@@ -59,10 +60,6 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         ));
     }
     trials
-}
-
-fn missing_compiler(machine: &Machine) -> Option<String> {
-    machine.cannot_use("malloc", "uprobe").or_else(|| machine.lacks(&["g++"]))
 }
 
 fn program() -> Command {
