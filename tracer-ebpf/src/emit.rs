@@ -61,17 +61,17 @@ pub fn header(kind: RecordKind, process: ProcessId, tid: u32, time_ns: u64) -> H
     Header { kind: kind as u32, tid, process, time_ns }
 }
 
-/// Writes a record.
+/// Writes a record, which is made in its place.
 #[inline(always)]
-pub fn emit<T: 'static>(record: T, cause: Loss) {
+pub fn emit<T: 'static>(record: impl FnOnce() -> T, cause: Loss) {
     emit_waking(record, cause, Wake::Later);
 }
 
 /// The same, and maybe wakes the reader.
 #[inline(always)]
-pub fn emit_waking<T: 'static>(record: T, cause: Loss, wake: Wake) {
+pub fn emit_waking<T: 'static>(record: impl FnOnce() -> T, cause: Loss, wake: Wake) {
     if let Some(mut entry) = reserve::<T>(cause) {
-        entry.write(record);
+        entry.write(record());
         entry.submit(wake.flags());
     }
 }

@@ -55,9 +55,9 @@ pub fn enter(syscall: Syscall, args: [u64; 5]) {
 #[inline(always)]
 pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
     let time_ns = now();
-    let Some(thread) = known_thread() else { return };
+    let Some((tid, thread)) = known_thread() else { return };
     if let Some(syscall) = thread.call.checked_sub(1).and_then(Syscall::from_u32) {
-        finish(ctx, thread, syscall, result, time_ns);
+        finish(ctx, tid, thread, syscall, result, time_ns);
     }
 }
 
@@ -66,7 +66,7 @@ pub fn exit_any(ctx: &impl EbpfContext, result: i64) {
 #[inline(always)]
 pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64, program: u32) {
     let time_ns = now();
-    let Some(thread) = known_thread() else { return };
+    let Some((tid, thread)) = known_thread() else { return };
     let myself = 1 << program;
     if thread.return_seen_by & myself != 0 {
         // The last return that this program saw was another call's, so that no program has seen
@@ -78,21 +78,22 @@ pub fn exit(ctx: &impl EbpfContext, syscall: Syscall, result: i64, program: u32)
     }
     thread.return_seen_by |= myself;
     if thread.call == syscall as u32 + 1 {
-        finish(ctx, thread, syscall, result, time_ns);
+        finish(ctx, tid, thread, syscall, result, time_ns);
     }
 }
 
-/// The state of the running thread, if it has any.
+/// The running thread and its state, if it has any.
 #[inline(always)]
-fn known_thread() -> Option<&'static mut Thread> {
+fn known_thread() -> Option<(u32, &'static mut Thread)> {
     let (tid, _) = current_ids();
     // SAFETY: as in `enter`; the entry outlives the program's run.
-    THREADS.get_ptr_mut(&tid).map(|thread| unsafe { &mut *thread })
+    THREADS.get_ptr_mut(&tid).map(|thread| (tid, unsafe { &mut *thread }))
 }
 
 #[inline(always)]
 fn finish(
     ctx: &impl EbpfContext,
+    tid: u32,
     thread: &mut Thread,
     syscall: Syscall,
     result: i64,
@@ -104,7 +105,7 @@ fn finish(
     let bytes = if errno == 0 { syscall.bytes(&thread.args, result as u64) } else { 0 };
     count(thread.process, syscall, errno, bytes, duration_ns);
     if errno == 0 && config::whole_machine() == 0 {
-        record(ctx, thread, syscall, result as u64, duration_ns, time_ns);
+        record(ctx, tid, thread, syscall, result as u64, duration_ns, time_ns);
     }
 }
 
@@ -169,6 +170,7 @@ fn count_failure(key: ErrnoKey) {
 #[inline(always)]
 fn record(
     ctx: &impl EbpfContext,
+    tid: u32,
     thread: &mut Thread,
     syscall: Syscall,
     result: u64,
@@ -184,8 +186,7 @@ fn record(
     let weight =
         stack_share(stacks, stack_countdown, config::first_stacks(), config::stack_period());
     let kind = if weight == 0 { RecordKind::MemoryCall } else { RecordKind::MemoryCallStack };
-    let (tid, _) = current_ids();
-    let call = MemoryCall {
+    let call = || MemoryCall {
         header: header(kind, thread.process, tid, time_ns),
         syscall: syscall as u32,
         stack_weight: weight,
@@ -205,5 +206,5 @@ fn record(
         && protection & PROT_EXEC != 0
         && flags & MAP_ANONYMOUS == 0;
     let wake = if loads { Wake::Now } else { Wake::Later };
-    emit_with_stack(ctx, call, Loss::MappingRecords, wake);
+    emit_with_stack(ctx, call(), Loss::MappingRecords, wake);
 }

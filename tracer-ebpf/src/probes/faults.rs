@@ -131,7 +131,7 @@ fn sample(
     let Thread { fault_stacks, fault_stack_countdown, .. } = thread;
     let share = stack_share(fault_stacks, fault_stack_countdown, FIRST_STACKS, STACK_PERIOD);
     let kind = if share == 0 { RecordKind::Fault } else { RecordKind::FaultStack };
-    let fault = FaultSample {
+    let fault = || FaultSample {
         header: header(kind, thread.process, tid, time_ns),
         address,
         duration_ns,
@@ -141,6 +141,6 @@ fn sample(
     if share == 0 {
         emit(fault, Loss::FaultRecords);
     } else {
-        emit_with_stack(ctx, fault, Loss::FaultRecords, Wake::Later);
+        emit_with_stack(ctx, fault(), Loss::FaultRecords, Wake::Later);
     }
 }

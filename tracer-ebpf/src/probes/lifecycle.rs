@@ -133,7 +133,7 @@ fn forked(ctx: &impl EbpfContext, child: ProcessId) {
     }
     debug!(ctx, "following {}, child of {}", child.pid, pid);
     let header = header(RecordKind::Fork, process, tid, now());
-    emit(Fork { header, child }, Loss::LifecycleRecords);
+    emit(|| Fork { header, child }, Loss::LifecycleRecords);
 }
 
 #[inline(always)]
@@ -159,7 +159,7 @@ fn executed(ctx: &impl EbpfContext, old_tid: u32) {
     if config::whole_machine() == 0 {
         let header = header(RecordKind::Exec, process, tid, now());
         // What it has mapped must be looked at before it ends.
-        emit_waking(header, Loss::LifecycleRecords, Wake::Now);
+        emit_waking(|| header, Loss::LifecycleRecords, Wake::Now);
     }
 }
 
@@ -216,7 +216,7 @@ fn ended(ctx: &impl EbpfContext) {
     debug!(ctx, "{} has ended", pid);
     lifecycle(process, |counts| &raw mut counts.exits);
     if config::whole_machine() == 0 {
-        emit(header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
+        emit(|| header(RecordKind::Exit, process, tid, now()), Loss::LifecycleRecords);
     }
 }
 

@@ -2,8 +2,7 @@
 //! foundation's probes.
 
 use super::{
-    Ratio,
-    cycle::TURN,
+    rounds::{Rounds, heading},
     tracer::{ADDED, Tracer},
     workload::Workload,
 };
@@ -21,30 +20,18 @@ const LIMIT: f64 = 1.03;
 /// Measures and prints the ratio, and next to it that of the foundation to itself.
 pub(super) fn run() -> Result<()> {
     let mut workload = Workload::start(&["--touches", "6"])?;
-    let (mut control, mut added) = (Vec::new(), Vec::new());
+    let (mut control, mut added) = (Rounds::default(), Rounds::default());
     for round in 1..=ROUNDS {
         eprint!("\rround {round} of {ROUNDS} ");
-        let first = under(Tracer::Foundation, &mut workload)?;
-        let all = under(Tracer::Attach, &mut workload)?;
-        let second = under(Tracer::Foundation, &mut workload)?;
-        control.push((first, second));
-        added.push(((first + second) / 2.0, all));
+        control.add(&mut workload, Tracer::Foundation, Tracer::Foundation)?;
+        added.add(&mut workload, Tracer::Foundation, Tracer::Attach)?;
     }
     eprintln!();
     println!("\nall probes to the foundation's, mmap 2 MiB, 6 touches, munmap: at most {LIMIT}");
-    for (name, pairs) in [("all", &added), ("the foundation again", &control)] {
-        let Ratio { median, low, high } = Ratio::of(pairs);
-        println!("{name:<22} {median:>9.3}   half of {ROUNDS} rounds: {low:.3} to {high:.3}");
-    }
+    println!("{}", heading("cycle"));
+    println!("{}", added.line("all", 1.0));
+    println!("{}", control.line("the foundation again", 1.0));
     print_signals()
-}
-
-/// Nanoseconds for a cycle.
-fn under(tracer: Tracer, workload: &mut Workload) -> Result<f64> {
-    let running = tracer.start(workload.pid())?;
-    let nanoseconds = workload.nanoseconds(TURN)?;
-    running.stop()?;
-    Ok(nanoseconds)
 }
 
 /// The ratio holds for the signals that this kernel has, and by these rungs.

@@ -1,17 +1,16 @@
 //! The worst-case cycle under each tracer.
 //!
-//! The workload never stops; the tracers come and go around it. Each round measures every tracer
-//! and, next to it, the workload alone.
+//! The workload never stops; the tracers come and go around it.
 
-use super::{median, tracer::Tracer, workload::Workload};
+use super::{
+    rounds::{Rounds, heading},
+    tracer::Tracer,
+    workload::Workload,
+};
 use anyhow::Result;
-use std::{collections::BTreeMap, time::Duration};
 
 /// Rounds of all tracers. The median of as many ratios is what is printed.
-const ROUNDS: usize = 5;
-
-/// Measured in each turn.
-pub(super) const TURN: Duration = Duration::from_millis(1200);
+const ROUNDS: usize = 9;
 
 /// What the workload does in each cycle.
 struct Shape {
@@ -36,43 +35,23 @@ const SHAPES: &[Shape] = &[
 
 /// Measures and prints ratios.
 pub(super) fn run() -> Result<()> {
-    for shape in SHAPES {
-        println!("\n{}", shape.name);
-        let ratios = measure(shape)?;
-        print(shape, &ratios);
-    }
-    Ok(())
+    SHAPES.iter().try_for_each(measure)
 }
 
-/// By tracer: (nanoseconds for a cycle alone, nanoseconds under it), a pair for each round.
-type Pairs = BTreeMap<&'static str, Vec<(f64, f64)>>;
-
-fn measure(shape: &Shape) -> Result<Pairs> {
+fn measure(shape: &Shape) -> Result<()> {
     let mut workload = Workload::start(shape.arguments)?;
-    let mut pairs = Pairs::new();
+    let mut all: Vec<_> = Tracer::ALL.iter().map(|&tracer| (tracer, Rounds::default())).collect();
     for round in 1..=ROUNDS {
         eprint!("\rround {round} of {ROUNDS} ");
-        for &tracer in Tracer::ALL {
-            let alone = workload.nanoseconds(TURN)?;
-            let running = tracer.start(workload.pid())?;
-            let traced = workload.nanoseconds(TURN)?;
-            running.stop()?;
-            pairs.entry(tracer.name()).or_default().push((alone, traced));
+        for (tracer, rounds) in &mut all {
+            rounds.add(&mut workload, Tracer::Nothing, *tracer)?;
         }
     }
     eprintln!();
-    Ok(pairs)
-}
-
-fn print(shape: &Shape, pairs: &Pairs) {
-    let (divisor, event) = shape.events;
-    println!("{:<22} {:>9} {:>16}", "under", "ratio", format!("added per {event}"));
-    for &tracer in Tracer::ALL {
-        let Some(rounds) = pairs.get(tracer.name()) else {
-            continue;
-        };
-        let ratio = median(rounds.iter().map(|(alone, traced)| traced / alone));
-        let added = median(rounds.iter().map(|(alone, traced)| (traced - alone) / divisor));
-        println!("{:<22} {ratio:>9.3} {added:>13.0} ns", tracer.name());
+    let (events, event) = shape.events;
+    println!("\n{}\n{}", shape.name, heading(event));
+    for (tracer, rounds) in &all {
+        println!("{}", rounds.line(tracer.name(), events));
     }
+    Ok(())
 }

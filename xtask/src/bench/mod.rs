@@ -4,6 +4,7 @@
 mod added;
 mod census;
 mod cycle;
+mod rounds;
 mod tracer;
 mod workload;
 

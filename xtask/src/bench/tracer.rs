@@ -47,9 +47,14 @@ pub(super) const ADDED: [&str; 7] = [
 ];
 
 impl Tracer {
-    /// Those of which nobody is a part of another.
-    pub(super) const ALL: &'static [Self] =
-        &[Self::Nothing, Self::Attach, Self::Daemon, Self::Bpftrace, Self::Strace];
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Nothing,
+        Self::Foundation,
+        Self::Attach,
+        Self::Daemon,
+        Self::Bpftrace,
+        Self::Strace,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
