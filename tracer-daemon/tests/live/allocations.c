@@ -29,17 +29,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "program.h"
+
 static pthread_barrier_t warm, begin, end;
 static long rounds;
 static atomic_long kept;
-
-static void must(int holds, const char *what)
-{
-    if (!holds) {
-        perror(what);
-        _exit(1);
-    }
-}
 
 static void *got(void *block, const char *what)
 {
@@ -82,18 +76,6 @@ __attribute__((noreturn)) static void *worker(void *unused)
     /* The end of a thread would give back what is its own. */
     for (;;)
         pause();
-}
-
-static void wait_for_line(void)
-{
-    char byte;
-    while (read(0, &byte, 1) == 1 && byte != '\n')
-        ;
-}
-
-static void say(const char *word)
-{
-    must(write(1, word, strlen(word)) > 0, "write");
 }
 
 static void fork_a_child(void)

@@ -1,20 +1,15 @@
 //! Programs with nothing to find: a compiler, and redis under load. (python3 has none either:
 //! `address_space/findings.rs`, `real.rs`.)
 
-use std::{
-    fmt::Write,
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt::Write, fs, path::Path, process::Command};
 
 use alloctrace::sink::Recording;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Ended, Machine, Target, Tracer, ensure, wait_until},
+    redis::Redis,
+    support::{ALLOCTRACE, Machine, Target, Tracer, ensure},
     trial,
 };
 
@@ -104,22 +99,8 @@ fn source(directory: &Path) -> Result<String, Failed> {
 }
 
 fn redis() -> Result<(), Failed> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let directory = TempDir::new()?;
-    let server = Ended(
-        Command::new("redis-server")
-            .args(["--port", &port, "--save", "", "--appendonly", "no", "--dir"])
-            .arg(directory.path())
-            .stdout(Stdio::null())
-            .spawn()?,
-    );
-    wait_until("redis listens", || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok())?;
-    let tracer = Tracer::attach(server.0.id(), &[]);
-    let load = Command::new("redis-benchmark")
-        .args(["-p", &port, "-q", "-n", "30000", "-d", "20000", "-r", "2000"])
-        .args(["-t", "set,get,lpush,lpop"])
-        .stdout(Stdio::null())
-        .status()?;
-    ensure(load.success(), "redis-benchmark failed")?;
+    let redis = Redis::start()?;
+    let tracer = Tracer::attach(redis.pid(), &[]);
+    redis.load(30_000, "set,get,lpush,lpop")?;
     no_finding(&tracer.interrupt()?)
 }

@@ -15,6 +15,7 @@ mod hot;
 mod lookups;
 mod perf;
 mod real;
+mod redis;
 mod stacks;
 mod support;
 

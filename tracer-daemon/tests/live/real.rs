@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::Write,
-    net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
 };
@@ -14,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Ended, Machine, Tracer, ensure, same, state, wait_until},
+    redis::Redis,
+    support::{ALLOCTRACE, Machine, Tracer, ensure, same, state, wait_until},
     trial,
 };
 
@@ -81,24 +81,15 @@ fn same_as_strace(command: &[&str]) -> Result<(), Failed> {
 
 /// Both watch the same window of the same process: a server's own timers would make two differ.
 fn redis() -> Result<(), Failed> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
-    let directory = TempDir::new()?;
-    let server = Ended(
-        Command::new("redis-server")
-            .args(["--port", &port, "--save", "", "--appendonly", "no", "--dir"])
-            .arg(directory.path())
-            .stdout(Stdio::null())
-            .spawn()?,
-    );
-    wait_until("redis listens", || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok())?;
-    let pid = server.0.id();
+    let server = Redis::start()?;
+    let pid = server.pid();
     // Stopped at both ends of the window: else redis's timers would fault in between.
     let redis = pid_of(pid)?;
     kill_process(redis, Signal::STOP)?;
     wait_until("redis has stopped", || state(pid) == Some('T'))?;
     let before = ProcRoot::default().stat(pid)?;
     let tracer = Tracer::attach(pid, &[]);
-    let summary = directory.path().join("strace");
+    let summary = server.directory().join("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-c", "-U", "name,calls,errors", "-e", CALLS, "-p", &pid.to_string(), "-o"])
         .arg(&summary)
@@ -111,11 +102,7 @@ fn redis() -> Result<(), Failed> {
     let strace_pid = strace.id();
     wait_until("strace holds redis", || traced_by(strace_pid))?;
     kill_process(redis, Signal::CONT)?;
-    let load = Command::new("redis-benchmark")
-        .args(["-p", &port, "-q", "-n", "20000", "-d", "20000", "-r", "2000", "-t", "set,lpush"])
-        .stdout(Stdio::null())
-        .status()?;
-    ensure(load.success(), "redis-benchmark failed")?;
+    server.load(20_000, "set,lpush")?;
     kill_process(redis, Signal::STOP)?;
     wait_until("redis has stopped again", || matches!(state(pid), Some('T' | 't')))?;
     kill_process(pid_of(strace.id())?, Signal::INT)?;

@@ -102,8 +102,9 @@ pub(crate) fn truth() -> PathBuf {
 pub(crate) fn built(name: &str, flags: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let source = name.split('-').next().unwrap_or(name);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/live/{source}.c"));
-    if !is_newer(&program, &source) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live");
+    let source = sources.join(format!("{source}.c"));
+    if !is_newer(&program, &source) || !is_newer(&program, &sources.join("program.h")) {
         let mut compiler = Command::new("cc");
         let status = compiler.args(flags).arg("-o").args([&program, &source]).status();
         assert!(status.is_ok_and(|status| status.success()), "cc cannot build {name}");

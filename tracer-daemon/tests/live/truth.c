@@ -14,20 +14,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "program.h"
+
 #define PAGE 4096L
 #define LENGTH (16 * PAGE)
 #define TOUCHES 4
 
 static pthread_barrier_t begin, end;
 static long rounds;
-
-static void must(int holds, const char *what)
-{
-    if (!holds) {
-        perror(what);
-        _exit(1);
-    }
-}
 
 static void one_round(void)
 {
@@ -60,18 +54,6 @@ __attribute__((noreturn)) static void *worker(void *unused)
     /* A thread that ends gives its stack back with a madvise of libc's. */
     for (;;)
         pause();
-}
-
-static void wait_for_line(void)
-{
-    char byte;
-    while (read(0, &byte, 1) == 1 && byte != '\n')
-        ;
-}
-
-static void say(const char *word)
-{
-    must(write(1, word, strlen(word)) > 0, "write");
 }
 
 int main(int count, char **words)
