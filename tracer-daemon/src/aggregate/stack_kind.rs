@@ -4,6 +4,15 @@ use tracer_common::{Lookup, Syscall};
 
 use super::cpu::CpuClass;
 
+/// As `kind` in a recording.
+pub const FAULT: &str = "fault";
+/// The same.
+pub const CPU: &str = "cpu";
+/// The same.
+pub const LOOKUP: &str = "lookup";
+/// The same, of every function of the allocator.
+pub const MALLOC: &str = "malloc";
+
 /// What a user stack led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StackKind {
@@ -18,14 +27,14 @@ pub enum StackKind {
 }
 
 impl StackKind {
-    /// As `kind` in a recording: `mmap`, …, `fault`, `cpu` or `lookup`.
+    /// As `kind` in a recording: `mmap`, …, or one of the above.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Call(syscall) => syscall.name(),
-            Self::Fault => "fault",
-            Self::Cpu(_) => "cpu",
-            Self::Lookup(_) => "lookup",
+            Self::Fault => FAULT,
+            Self::Cpu(_) => CPU,
+            Self::Lookup(_) => LOOKUP,
         }
     }
 

@@ -101,7 +101,7 @@ fn a_failure_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.json");
     std::fs::write(&path, "older").expect("written");
-    let full = save::save(&path, |sink| {
+    let full = save(&path, |sink| {
         sink.write_all(b"{")?;
         Err(std::io::Error::from_raw_os_error(libc::ENOSPC))
     });
