@@ -108,6 +108,8 @@ pub struct Config {
     pub stack_period: u32,
     /// One look-up of so many is sampled, chosen at random.
     pub lookup_period: u32,
+    /// Bytes that a thread asks its allocator for between two sampled calls, on average.
+    pub allocation_gap: u32,
     /// 1: a program may wake the reader. Where programs are preempted, that happens inside the one
     /// that wakes, and others on that CPU are skipped meanwhile.
     pub may_wake: u32,

@@ -109,8 +109,8 @@ pub struct Thread {
     pub allocation_return: u64,
     /// That call, an [`crate::AllocationCall`] counted from 1; 0: none.
     pub allocation_call: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bytes until the next sampled call of the allocator; 0: yet to be drawn.
+    pub allocation_countdown: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

@@ -1,6 +1,6 @@
 //! What a sampled user stack led to.
 
-use tracer_common::{Lookup, Syscall};
+use tracer_common::{AllocationCall, Lookup, Syscall};
 
 use super::cpu::CpuClass;
 
@@ -24,6 +24,8 @@ pub enum StackKind {
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
     Lookup(Lookup),
+    /// A call of the allocator.
+    Allocation(AllocationCall),
 }
 
 impl StackKind {
@@ -35,16 +37,19 @@ impl StackKind {
             Self::Fault => FAULT,
             Self::Cpu(_) => CPU,
             Self::Lookup(_) => LOOKUP,
+            Self::Allocation(_) => MALLOC,
         }
     }
 
-    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up.
+    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up, the
+    /// allocator's of a call.
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
             Self::Call(_) | Self::Fault => None,
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),
+            Self::Allocation(call) => Some(call.name()),
         }
     }
 }

@@ -283,7 +283,7 @@ impl Session {
         snapshot.tracer = account::tracer(std::mem::take(&mut self.attached.signals));
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
         snapshot.allocations = probes
-            .map(|probes| probes.account(&self.maps, window))
+            .map(|probes| probes.account(&self.maps, window, self.state.allocation_samples))
             .transpose()
             .map_err(unreadable)?;
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);

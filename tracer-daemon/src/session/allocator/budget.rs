@@ -7,6 +7,9 @@ use std::time::Duration;
 const EMULATED: Duration = Duration::from_nanos(1_100);
 const STEPPED: Duration = Duration::from_nanos(9_000);
 
+/// What a sample adds to that, a copy of 16 KiB: measured at 1.4 microseconds.
+const SAMPLED: Duration = Duration::from_nanos(2_000);
+
 /// So much may be taken ahead of the time that pays for it: a burst of calls is no reason to leave.
 const CREDIT: Duration = Duration::from_millis(20);
 
@@ -43,10 +46,11 @@ impl Budget {
     }
 }
 
-/// What so many hits have cost, of probes whose instruction is emulated and of the others.
-pub(super) fn cost_of([emulated, stepped]: [u64; 2]) -> Duration {
-    let ns = |hits: u64, each: Duration| hits.saturating_mul(each.as_nanos() as u64);
-    Duration::from_nanos(ns(emulated, EMULATED).saturating_add(ns(stepped, STEPPED)))
+/// What so many hits have cost: of probes whose instruction is emulated, of the others, and samples.
+pub(super) fn cost_of([emulated, stepped, sampled]: [u64; 3]) -> Duration {
+    let cost = |hits: u64, each: Duration| hits.saturating_mul(each.as_nanos() as u64);
+    let costs = [cost(emulated, EMULATED), cost(stepped, STEPPED), cost(sampled, SAMPLED)];
+    Duration::from_nanos(costs.into_iter().fold(0, u64::saturating_add))
 }
 
 #[cfg(test)]
@@ -106,9 +110,10 @@ mod tests {
 
     #[test]
     fn hits_have_their_price() {
-        assert_eq!(cost_of([0, 0]), Duration::ZERO);
-        assert_eq!(cost_of([1_000_000, 0]), ms(1100));
-        assert_eq!(cost_of([0, 1_000_000]), ms(9000));
-        assert!(cost_of([u64::MAX, u64::MAX]) > ms(1));
+        assert_eq!(cost_of([0, 0, 0]), Duration::ZERO);
+        assert_eq!(cost_of([1_000_000, 0, 0]), ms(1100));
+        assert_eq!(cost_of([0, 1_000_000, 0]), ms(9000));
+        assert_eq!(cost_of([0, 0, 1_000_000]), ms(2000));
+        assert!(cost_of([u64::MAX; 3]) > ms(1));
     }
 }

@@ -146,9 +146,10 @@ impl AllocatorProbes {
         &self,
         maps: &KernelMaps,
         window: Duration,
+        stack_samples: u64,
     ) -> Result<Allocations, aya::maps::MapError> {
         let duty = self.counted.div_duration_f64(window).min(1.0);
-        Ok(allocations(&maps.allocations.read(self.process)?, duty))
+        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples))
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as

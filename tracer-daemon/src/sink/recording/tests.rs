@@ -37,7 +37,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/lookups/find_vma", "calls seconds share why paths mappings"),
     ("/lookups/find_vma/mappings/0", "name areas share"),
     ("/cpu_samples/0", "where share"),
-    ("/allocations", "functions sizes duty weight sampled"),
+    ("/allocations", "functions sizes duty weight sampled stack_samples"),
     ("/allocations/functions/malloc", "calls failures bytes"),
     ("/allocations/sizes/0", "bytes calls"),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),

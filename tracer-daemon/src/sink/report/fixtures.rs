@@ -76,7 +76,7 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     (malloc.sizes[6], malloc.sizes[7]) = (10_000, 20_000);
     let free = AllocationCounter { calls: 29_000, ..AllocationCounter::NONE };
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
-    allocations(&counters, duty)
+    allocations(&counters, duty, 1500)
 }
 
 /// What a census finds in a small server.
