@@ -108,8 +108,6 @@ pub struct Config {
     pub stack_period: u32,
     /// One look-up of so many is sampled, chosen at random.
     pub lookup_period: u32,
-    /// Bytes that a thread asks its allocator for between two sampled calls, on average.
-    pub allocation_gap: u32,
     /// 1: a program may wake the reader. Where programs are preempted, that happens inside the one
     /// that wakes, and others on that CPU are skipped meanwhile.
     pub may_wake: u32,
@@ -132,6 +130,9 @@ pub struct Control {
     /// 1 while every probe on the target's allocator is in. In between, while they are put in and
     /// taken out one by one, functions would not be counted for the same time.
     pub allocations: u32,
+    /// Bytes that a thread asks its allocator for between two sampled calls, on average; 0: as many as
+    /// [`crate::suitable_gap`] finds for it.
+    pub allocation_gap: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

@@ -42,6 +42,30 @@ pub const fn exponential_gap(random: u32, mean: u32) -> u32 {
     if gap < u32::MAX as u64 { gap as u32 + 1 } else { u32::MAX }
 }
 
+/// Calls for each sample that are wanted, at least and at most: they cost the target thirty to a hundred times as
+/// much as the sample.
+const FEW_CALLS: u32 = 32;
+const MANY_CALLS: u32 = 128;
+const FIRST_GAP: u32 = 32 << 10;
+const SMALLEST_GAP: u32 = 1 << 10;
+const LARGEST_GAP: u32 = 64 << 20;
+
+/// The mean of the next distance, after one of mean `gap` in which there were so many calls; 0: the first.
+/// It may depend on what was, but not on what comes: so calls stand for what they would with any other.
+#[must_use]
+#[inline(always)]
+pub const fn suitable_gap(gap: u32, calls: u32) -> u32 {
+    if gap == 0 {
+        FIRST_GAP
+    } else if calls < FEW_CALLS && gap < LARGEST_GAP {
+        gap * 2
+    } else if calls > MANY_CALLS && gap > SMALLEST_GAP {
+        gap / 2
+    } else {
+        gap
+    }
+}
+
 /// Of two numbers, one of which has digits behind the point.
 #[inline(always)]
 const fn product(one: u64, other: u64) -> u64 {
@@ -73,6 +97,18 @@ mod tests {
             let longer = gaps().filter(|gap| *gap > limit).count() as f64 / f64::from(1 << 16);
             assert!((longer - share).abs() < 0.005, "{means}: {longer}");
         }
+    }
+
+    #[test]
+    fn gaps_follow_the_sizes() {
+        for (size, smallest, largest) in
+            [(1, 1 << 10, 1 << 10), (64, 2048, 8192), (100_000, 3 << 20, 13 << 20)]
+        {
+            let gap = (0..100).fold(0, |gap, _| suitable_gap(gap, gap / size));
+            assert!((smallest..=largest).contains(&gap), "{size}: {gap}");
+        }
+        let gap = (0..100).fold(0, |gap, _| suitable_gap(gap, 1));
+        assert_eq!(gap, LARGEST_GAP);
     }
 
     #[test]

@@ -19,7 +19,6 @@ static CONFIG: Config = Config {
     first_stacks: 0,
     stack_period: 1,
     lookup_period: 1,
-    allocation_gap: 0,
     may_wake: 0,
 };
 
@@ -76,15 +75,7 @@ macro_rules! config {
 /// Settings, as in [`Config`].
 pub mod config {
     use super::CONFIG;
-    config!(
-        whole_machine,
-        fault_period,
-        first_stacks,
-        stack_period,
-        lookup_period,
-        allocation_gap,
-        may_wake,
-    );
+    config!(whole_machine, fault_period, first_stacks, stack_period, lookup_period, may_wake);
 }
 
 /// The value `offset` bytes into the kernel object at `base`.

@@ -10,10 +10,6 @@ use crate::kernel;
 /// Faults per sample. A prime: a loop of any other number of faults is sampled at each of them.
 pub const FAULT_PERIOD: u32 = 11;
 
-/// Bytes of allocations per sampled stack. A program that takes a gigabyte a second from its allocator
-/// pays for two thousand stacks in it.
-pub const ALLOCATION_GAP: u32 = 512 << 10;
-
 /// A busy CPU writes 24 kB of samples each second, and the daemon takes them out twice as often.
 const RING_BYTES_PER_CPU: u32 = 32 << 10;
 
@@ -48,7 +44,6 @@ impl Settings {
                 first_stacks: 64,
                 stack_period: 256,
                 lookup_period: 512,
-                allocation_gap: ALLOCATION_GAP,
                 may_wake: u32::from(!preempts),
             },
             layout,

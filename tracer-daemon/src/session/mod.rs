@@ -29,7 +29,7 @@ use tracer_common::{Control, ProcessId, Target};
 
 use address_space::AddressSpaceWatch;
 use allocator::AllocatorProbes;
-pub use allocator::Budget;
+pub use allocator::{Budget, SAMPLING_GAP};
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
 pub use machine::{DRAIN_INTERVAL, Machine};

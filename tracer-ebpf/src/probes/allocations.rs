@@ -3,13 +3,12 @@
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
     AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Loss, ProbeCost,
-    RecordKind, SIZE_CLASSES, Site, SiteKey, Thread, exponential_gap, size_class,
+    RecordKind, SIZE_CLASSES, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
     emit::{Wake, add, below, emit_with_stack, has_room_for_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
-    kernel::config,
     maps::{ALLOCATIONS, PROBE_HITS, SITES, entry},
 };
 
@@ -30,9 +29,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         return 0;
     };
     hit(site.cost);
-    if control().is_none_or(|control| control.allocations == 0) {
-        return 0;
-    }
+    let Some(control) = control().filter(|control| control.allocations != 0) else { return 0 };
     let Some(thread) = thread() else { return 0 };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
@@ -43,7 +40,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         let bytes = call.bytes([argument(0), argument(1), argument(2)]);
         count(thread, site, bytes);
         if let Some(bytes) = bytes {
-            sample(&ctx, thread, site, bytes);
+            sample(&ctx, thread, site, bytes, control.allocation_gap);
         }
     }
     0
@@ -79,11 +76,14 @@ fn is_new(thread: &mut Thread, site: &Site, stack: u64) -> bool {
 
 /// Takes the stack of the call that asks for the byte to be sampled.
 #[inline(always)]
-fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64) {
-    let gap = config::allocation_gap();
+fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, wanted: u32) {
     if thread.allocation_countdown == 0 {
-        thread.allocation_countdown = exponential_gap(random(), gap);
+        let suitable = suitable_gap(thread.allocation_gap, thread.allocation_calls);
+        thread.allocation_gap = if wanted == 0 { suitable } else { wanted };
+        thread.allocation_countdown = exponential_gap(random(), thread.allocation_gap);
+        thread.allocation_calls = 0;
     }
+    thread.allocation_calls += 1;
     if bytes < u64::from(thread.allocation_countdown) {
         thread.allocation_countdown -= bytes as u32;
         return;
@@ -96,7 +96,7 @@ fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64) {
     hit(ProbeCost::Sampled as u32);
     let (tid, _) = current_ids();
     let header = header(RecordKind::AllocationStack, thread.process, tid, now());
-    let sample = AllocationSample { header, bytes, call: site.call, gap };
+    let sample = AllocationSample { header, bytes, call: site.call, gap: thread.allocation_gap };
     emit_with_stack(ctx, sample, Loss::AllocationRecords, Wake::Later);
 }
 

@@ -10,6 +10,10 @@ const STEPPED: Duration = Duration::from_nanos(9_000);
 /// What a sample adds to that, a copy of 16 KiB: measured at 1.4 microseconds.
 const SAMPLED: Duration = Duration::from_nanos(2_000);
 
+/// Bytes of allocations per sampled stack, on average. A program that takes a gigabyte a second from its
+/// allocator pays for two thousand stacks in it.
+pub const SAMPLING_GAP: u32 = 512 << 10;
+
 /// So much may be taken ahead of the time that pays for it: a burst of calls is no reason to leave.
 const CREDIT: Duration = Duration::from_millis(20);
 
@@ -30,6 +34,12 @@ impl Budget {
     /// Whether probes may be in at all times.
     pub(super) fn is_unbounded(self) -> bool {
         self.0 >= 1.0
+    }
+
+    /// Bytes between samples, as in [`tracer_common::Control`]. Where the budget is short a moment has to
+    /// tell enough, and what samples may cost is known: a part of what the calls do.
+    pub(super) fn gap(self) -> u32 {
+        if self.is_unbounded() { SAMPLING_GAP } else { 0 }
     }
 
     /// Whether probes that have taken `spent` in the first `time` of the window have to come out.

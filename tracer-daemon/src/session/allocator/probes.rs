@@ -185,6 +185,7 @@ impl AllocatorProbes {
         let attached: Result<Vec<_>, ProgramError> =
             self.places.places.iter().map(|place| self.attach(program, place)).collect();
         let probes = attached.map_err(|error| format!("the kernel refuses a probe: {error}"))?;
+        kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
         let since = Instant::now();
         self.last_switch = since - begin;

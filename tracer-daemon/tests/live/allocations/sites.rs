@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloctrace::{
     aggregate::snapshot::StackTotals,
-    probes::settings::ALLOCATION_GAP,
+    session::SAMPLING_GAP,
     sink::{Recording, profile},
 };
 use libtest_mimic::Failed;
@@ -47,7 +47,7 @@ fn is_near(
 ) -> Result<(), Failed> {
     let its: Vec<_> =
         recording.snapshot.stacks.iter().filter(|stack| is_in(stack, function)).collect();
-    let met = 1.0 - (-(size as f64) / f64::from(ALLOCATION_GAP)).exp();
+    let met = 1.0 - (-(size as f64) / f64::from(SAMPLING_GAP)).exp();
     let tolerance = 5.0 * ((1.0 - met) / (met * calls as f64)).sqrt() + 0.01;
     for (what, got, truth) in [
         ("calls", its.iter().map(|stack| stack.count).sum::<u64>(), calls),
