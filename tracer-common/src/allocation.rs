@@ -194,7 +194,8 @@ pub struct Site {
     pub reserved: u32,
 }
 
-/// What the kernel does for the instruction that a probe replaces, and so the price of a hit.
+/// What the kernel does at a hit, and so its price: for the instruction that the probe replaces, and for
+/// a sample besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ProbeCost {
@@ -202,11 +203,13 @@ pub enum ProbeCost {
     Emulated = 0,
     /// It steps over a copy of the instruction, with a second trap.
     Stepped = 1,
+    /// The program copies the stack.
+    Sampled = 2,
 }
 
 impl ProbeCost {
-    /// Both, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Emulated, Self::Stepped];
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Emulated, Self::Stepped, Self::Sampled];
 }
 
 crate::shared!(AllocationKey, AllocationCounter, SiteKey, Site);

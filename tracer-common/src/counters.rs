@@ -149,11 +149,13 @@ pub enum Loss {
     /// A probe on an allocator was hit where none is known to lie: the process has executed another
     /// program since.
     UnknownPlaces = 10,
+    /// A sampled call of the allocator found the ring buffer full, or filling.
+    AllocationRecords = 11,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -165,6 +167,7 @@ impl Loss {
         Self::LookupRecords,
         Self::StackRecords,
         Self::UnknownPlaces,
+        Self::AllocationRecords,
     ];
 
     /// The name in recordings and metrics.
@@ -182,6 +185,7 @@ impl Loss {
             Self::LookupRecords => "lookup_records",
             Self::StackRecords => "stack_records",
             Self::UnknownPlaces => "unknown_places",
+            Self::AllocationRecords => "allocation_records",
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum RecordKind {
     CpuStack = 10,
     /// [`WithStack`] of [`crate::LookupSample`].
     LookupStack = 11,
+    /// [`WithStack`] of [`crate::AllocationSample`].
+    AllocationStack = 12,
 }
 
 impl RecordKind {
@@ -56,6 +58,7 @@ impl RecordKind {
             9 => Self::Lookup,
             10 => Self::CpuStack,
             11 => Self::LookupStack,
+            12 => Self::AllocationStack,
             _ => return None,
         })
     }

@@ -130,6 +130,9 @@ pub struct Control {
     /// 1 while every probe on the target's allocator is in. In between, while they are put in and
     /// taken out one by one, functions would not be counted for the same time.
     pub allocations: u32,
+    /// Bytes that a thread asks its allocator for between two sampled calls, on average; 0: as many as
+    /// [`crate::suitable_gap`] finds for it.
+    pub allocation_gap: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

@@ -10,6 +10,7 @@ mod globals;
 mod lock;
 mod lookup;
 mod process;
+mod sampling;
 mod syscall;
 
 pub use allocation::{
@@ -28,6 +29,7 @@ pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use lock::{LockKey, LockWaits};
 pub use lookup::{Lookup, LookupCounts, LookupSample};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
+pub use sampling::{AllocationSample, exponential_gap, suitable_gap};
 pub use syscall::Syscall;
 
 /// Declares that a type may cross between kernel and user space.

@@ -109,8 +109,12 @@ pub struct Thread {
     pub allocation_return: u64,
     /// That call, an [`crate::AllocationCall`] counted from 1; 0: none.
     pub allocation_call: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Bytes until the next sampled call of the allocator; 0: yet to be drawn.
+    pub allocation_countdown: u32,
+    /// The mean of the distances that it was drawn from; 0: none yet.
+    pub allocation_gap: u32,
+    /// Calls that asked for something since.
+    pub allocation_calls: u32,
 }
 
 crate::shared!(ProcessId, Target, Thread);

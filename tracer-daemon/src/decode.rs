@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tracer_common::{
-    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall,
-    RecordKind, STACK_BYTES, StackHead, Syscall,
+    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup,
+    LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -22,6 +22,8 @@ pub enum Event {
     Cpu(CpuSample, Option<Arc<StackCopy>>),
     /// A look-up of an area, or a search for room, and the user stack it came from.
     Lookup(Lookup, LookupSample, Option<Arc<StackCopy>>),
+    /// A sampled call of the allocator, and the user stack it came from.
+    Allocation(AllocationCall, AllocationSample, Arc<StackCopy>),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -45,6 +47,9 @@ pub enum DecodeError {
     /// No look-up has this number.
     #[error("record of unknown look-up {0}")]
     Lookup(u32),
+    /// No function of an allocator has this number.
+    #[error("record of unknown allocator call {0}")]
+    Allocation(u32),
     /// More frames than a record has room for.
     #[error("record with a stack of {0} frames")]
     Depth(u32),
@@ -81,6 +86,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             let (sample, stack) = with_stack(bytes)?;
             lookup(sample, Some(stack))?
         }
+        RecordKind::AllocationStack => {
+            let (sample, stack): (AllocationSample, _) = with_stack(bytes)?;
+            let call = AllocationCall::from_u32(sample.call);
+            Event::Allocation(call.ok_or(DecodeError::Allocation(sample.call))?, sample, stack)
+        }
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),
         RecordKind::Exit => Event::Exit(header),
@@ -111,6 +121,7 @@ pub fn trimmed(record: &[u8]) -> &[u8] {
         Event::Fault(_, Some(stack)) => Some((size_of::<FaultSample>(), stack.bytes.len())),
         Event::Cpu(_, Some(stack)) => Some((size_of::<CpuSample>(), stack.bytes.len())),
         Event::Lookup(_, _, Some(stack)) => Some((size_of::<LookupSample>(), stack.bytes.len())),
+        Event::Allocation(_, _, stack) => Some((size_of::<AllocationSample>(), stack.bytes.len())),
         _ => None,
     };
     let used = decode(record).ok().as_ref().and_then(stack);
@@ -222,7 +233,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 13).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 14).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

@@ -63,7 +63,7 @@ fn the_mappings_come_out_as_they_were() {
 fn stacks_stand_for_every_call() {
     let state = replayed();
     for kind in ["mmap", "munmap"] {
-        let all = state.stacks.heaviest(usize::MAX);
+        let all = state.stacks.heaviest(|_| usize::MAX);
         let stacks: Vec<_> = all.iter().filter(|(key, _)| key.kind.name() == kind).collect();
         // The first 64 calls of a thread come with their stacks, and one of 256 of the others; here
         // every second call is a munmap.

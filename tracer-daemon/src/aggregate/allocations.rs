@@ -20,6 +20,9 @@ pub struct Allocations {
     pub weight: Option<f64>,
     /// False: every call of the window was counted.
     pub sampled: bool,
+    /// Calls whose stack was taken, one for each so many bytes; the stacks' numbers are estimated from
+    /// them.
+    pub stack_samples: u64,
 }
 
 /// Calls of a function.
@@ -43,11 +46,12 @@ pub struct SizeCalls {
     pub calls: u64,
 }
 
-/// From the counters of a window of which `duty` was watched.
+/// From the counters of a window of which `duty` was watched, and the number of its samples.
 #[must_use]
 pub fn allocations(
     counters: &HashMap<AllocationCall, AllocationCounter>,
     duty: f64,
+    stack_samples: u64,
 ) -> Allocations {
     let totals = |(call, counter): (&AllocationCall, &AllocationCounter)| {
         let bytes = call.bytes([0; 3]).map(|_| counter.bytes);
@@ -63,6 +67,7 @@ pub fn allocations(
         duty,
         weight: (duty > 0.0).then(|| duty.recip()),
         sampled: duty < 1.0,
+        stack_samples,
     }
 }
 
@@ -79,7 +84,7 @@ mod tests {
 
     #[test]
     fn nothing_is_scaled() {
-        let all = allocations(&counters(), 0.25);
+        let all = allocations(&counters(), 0.25, 7);
         assert_eq!(all.functions["malloc"].calls, 3);
         assert_eq!(all.functions["malloc"].bytes, Some(240));
         assert_eq!(all.functions["free"], FunctionTotals { calls: 2, ..Default::default() });
@@ -89,8 +94,8 @@ mod tests {
 
     #[test]
     fn a_whole_window_is_no_sample() {
-        let all = allocations(&counters(), 1.0);
+        let all = allocations(&counters(), 1.0, 0);
         assert!(!all.sampled && all.weight == Some(1.0));
-        assert_eq!(allocations(&counters(), 0.0).weight, None);
+        assert_eq!(allocations(&counters(), 0.0, 0).weight, None);
     }
 }

@@ -1,5 +1,6 @@
 //! Events and counters become a [`Snapshot`]. Pure: time is an argument.
 
+pub mod allocation_samples;
 pub mod allocations;
 pub mod area_rounds;
 pub mod counters;

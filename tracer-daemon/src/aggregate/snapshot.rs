@@ -253,14 +253,16 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk`, `fault`, `cpu` or `lookup`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `fault`, `cpu`, `lookup` or `malloc`.
     pub kind: String,
-    /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up.
+    /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up; the
+    /// allocator's of a call.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Innermost first.
     pub frames: Vec<Frame>,
-    /// Calls, faults, samples or look-ups that it stands for.
+    /// Calls, faults, samples or look-ups that it stands for; of the allocator's calls those that were
+    /// counted, never scaled to the window.
     pub count: u64,
     /// Bytes that the calls were about.
     pub bytes: u64,

@@ -1,8 +1,17 @@
 //! What a sampled user stack led to.
 
-use tracer_common::{Lookup, Syscall};
+use tracer_common::{AllocationCall, Lookup, Syscall};
 
 use super::cpu::CpuClass;
+
+/// As `kind` in a recording.
+pub const FAULT: &str = "fault";
+/// The same.
+pub const CPU: &str = "cpu";
+/// The same.
+pub const LOOKUP: &str = "lookup";
+/// The same, of every function of the allocator.
+pub const MALLOC: &str = "malloc";
 
 /// What a user stack led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,27 +24,32 @@ pub enum StackKind {
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
     Lookup(Lookup),
+    /// A call of the allocator.
+    Allocation(AllocationCall),
 }
 
 impl StackKind {
-    /// As `kind` in a recording: `mmap`, …, `fault`, `cpu` or `lookup`.
+    /// As `kind` in a recording: `mmap`, …, or one of the above.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Call(syscall) => syscall.name(),
-            Self::Fault => "fault",
-            Self::Cpu(_) => "cpu",
-            Self::Lookup(_) => "lookup",
+            Self::Fault => FAULT,
+            Self::Cpu(_) => CPU,
+            Self::Lookup(_) => LOOKUP,
+            Self::Allocation(_) => MALLOC,
         }
     }
 
-    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up.
+    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up, the
+    /// allocator's of a call.
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
             Self::Call(_) | Self::Fault => None,
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),
+            Self::Allocation(call) => Some(call.name()),
         }
     }
 }

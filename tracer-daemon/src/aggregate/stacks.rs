@@ -117,8 +117,8 @@ impl Stacks {
         if matches!(key.kind, StackKind::Cpu(_)) {
             self.cpu.add(key);
         } else if let Some(known) = self.sums.get_mut(&key) {
-            known.count += sum.count;
-            known.bytes += sum.bytes;
+            known.count = known.count.saturating_add(sum.count);
+            known.bytes = known.bytes.saturating_add(sum.bytes);
             known.duration_ns += sum.duration_ns;
         } else if self.sums.len() < MOST_STACKS {
             self.sums.insert(key, sum);
@@ -127,19 +127,20 @@ impl Stacks {
         }
     }
 
-    /// The `most` heaviest stacks of each kind but CPU samples, heaviest first: by time, then by
-    /// count.
+    /// The heaviest stacks of each kind but CPU samples, `most` of it, heaviest first: by time, then by
+    /// bytes, then by count.
     #[must_use]
-    pub fn heaviest(&self, most: usize) -> Vec<(&StackKey, StackSum)> {
+    pub fn heaviest(&self, most: impl Fn(StackKind) -> usize) -> Vec<(&StackKey, StackSum)> {
         let mut all: Vec<_> = self.sums.iter().map(|(key, sum)| (key, *sum)).collect();
         all.sort_by(|(a, x), (b, y)| {
-            (y.duration_ns, y.count, &a.frames).cmp(&(x.duration_ns, x.count, &b.frames))
+            let weight = |sum: &StackSum| (sum.duration_ns, sum.bytes, sum.count);
+            weight(y).cmp(&weight(x)).then_with(|| a.frames.cmp(&b.frames))
         });
         let mut taken: HashMap<StackKind, usize> = HashMap::new();
         all.retain(|(key, _)| {
             let taken = taken.entry(key.kind).or_default();
             *taken += 1;
-            *taken <= most
+            *taken <= most(key.kind)
         });
         all
     }
@@ -202,7 +203,7 @@ mod tests {
                 stacks.add(key, StackSum { count, bytes: 0, duration_ns });
             }
         }
-        let heaviest = stacks.heaviest(2);
+        let heaviest = stacks.heaviest(|_| 2);
         let found: Vec<_> = heaviest.iter().map(|(key, sum)| (key.kind, sum.count)).collect();
         assert_eq!(found, [(kinds[0], 4), (kinds[0], 3), (kinds[1], 4), (kinds[1], 3)]);
     }

@@ -3,11 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tracer_common::{
-    CpuSample, FaultSample, Fork, KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, ProcessId,
-    Syscall,
+    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, KERNEL_FRAMES, Lookup,
+    LookupSample, MemoryCall, ProcessId, Syscall,
 };
 
 use super::{
+    allocation_samples::stands_for,
     cpu::CpuSamples,
     cycles::Cycles,
     kernel_path::{KernelNames, Paths},
@@ -48,6 +49,8 @@ pub struct State<N> {
     pub cpu: CpuSamples,
     /// Samples of look-ups.
     pub lookups: Lookups,
+    /// Samples of the allocator's calls.
+    pub allocation_samples: u64,
     /// Fault samples.
     pub fault_samples: u64,
     /// Faults that they stand for.
@@ -71,6 +74,7 @@ impl<N: KernelNames> State<N> {
             stacks: Stacks::default(),
             cpu: CpuSamples::default(),
             lookups: Lookups::default(),
+            allocation_samples: 0,
             fault_samples: 0,
             fault_weight: 0,
             ended: 0,
@@ -87,6 +91,7 @@ impl<N: KernelNames> State<N> {
             Event::Lookup(function, sample, stack) => {
                 self.lookup(*function, sample, stack.as_ref());
             }
+            Event::Allocation(call, sample, stack) => self.allocation(*call, sample, stack),
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
@@ -183,6 +188,17 @@ impl<N: KernelNames> State<N> {
             let sum = StackSum { count: u64::from(sample.stack_weight), ..StackSum::default() };
             self.stack(sample.header.process, StackKind::Lookup(function), stack, sum);
         }
+    }
+
+    fn allocation(
+        &mut self,
+        call: AllocationCall,
+        sample: &AllocationSample,
+        stack: &Arc<StackCopy>,
+    ) {
+        self.allocation_samples += 1;
+        let kind = StackKind::Allocation(call);
+        self.stack(sample.header.process, kind, stack, stands_for(sample));
     }
 
     fn stack(

@@ -44,17 +44,31 @@ impl Outcome {
     }
 }
 
-/// Prints a recording on stdout. A reader that has seen enough is no error.
+/// Prints a recording on stdout.
 pub(super) fn print(recording: &Recording, format: Format) -> Result<(), Error> {
+    put_out(&match format {
+        Format::Text => text(recording, colours()),
+        Format::Json => json(recording),
+    })
+}
+
+/// A recording for people.
+pub(super) fn text(recording: &Recording, colour: bool) -> Vec<u8> {
+    report::text(recording, Style { colour, ..Style::default() }).into_bytes()
+}
+
+/// A recording for programs.
+pub(super) fn json(recording: &Recording) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // Memory takes everything.
+    let _ = recording.write_to(&mut bytes);
+    bytes
+}
+
+/// Puts a result on stdout. A reader that has seen enough is no error.
+pub(super) fn put_out(result: &[u8]) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    let printed = match format {
-        Format::Text => {
-            let style = Style { colour: colours(), ..Style::default() };
-            out.write_all(report::text(recording, style).as_bytes()).and_then(|()| out.flush())
-        }
-        Format::Json => recording.write_to(&mut out),
-    };
-    match printed {
+    match out.write_all(result).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Usage(format!("cannot print the report: {error}; save it with --output")))
         }

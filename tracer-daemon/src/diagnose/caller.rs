@@ -69,7 +69,12 @@ pub(super) fn heaviest_stack<'a>(snapshot: &'a Snapshot, kind: &str) -> Option<&
 /// The first place outside of the C library, of any allocator and of the language's own library:
 /// where a cure can be applied.
 pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
-    let mut outside = stack.frames.iter().filter(|frame| {
+    from_call_site(&stack.frames).first()
+}
+
+/// The same and its callers; none if there is no such place.
+pub(crate) fn from_call_site(frames: &[Frame]) -> &[Frame] {
+    let is_outside = |frame: &Frame| {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         let module = file_name(frame);
         !is_mmap(frame)
@@ -77,9 +82,11 @@ pub(super) fn call_site(stack: &StackTotals) -> Option<&Frame> {
             && !ALLOCATORS.iter().any(|name| module.contains(name))
             && !is_allocation_call(symbol)
             && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
-    });
-    let first = outside.clone().next();
-    outside.find(|frame| !frame.symbol.as_deref().is_some_and(is_standard_library)).or(first)
+    };
+    let is_own = |frame: &Frame| !frame.symbol.as_deref().is_some_and(is_standard_library);
+    let own = frames.iter().position(|frame| is_outside(frame) && is_own(frame));
+    let site = own.or_else(|| frames.iter().position(is_outside));
+    site.map_or(&[], |at| &frames[at..])
 }
 
 /// A stack as text, a line for each frame.

@@ -12,6 +12,7 @@ mod mmap_lock_contention;
 mod vma_explosion;
 mod worth;
 
+pub(crate) use caller::from_call_site;
 pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
 pub use hole_search::hole_search;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tracer_common::ProcessId;
 
-pub use budget::Budget;
+pub use budget::{Budget, SAMPLING_GAP};
 pub(super) use probes::AllocatorProbes;
 use probes::Kernel;
 

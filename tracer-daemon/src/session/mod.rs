@@ -29,7 +29,7 @@ use tracer_common::{Control, ProcessId, Target};
 
 use address_space::AddressSpaceWatch;
 use allocator::AllocatorProbes;
-pub use allocator::Budget;
+pub use allocator::{Budget, SAMPLING_GAP};
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
 pub use machine::{DRAIN_INTERVAL, Machine};
@@ -283,7 +283,7 @@ impl Session {
         snapshot.tracer = account::tracer(std::mem::take(&mut self.attached.signals));
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
         snapshot.allocations = probes
-            .map(|probes| probes.account(&self.maps, window))
+            .map(|probes| probes.account(&self.maps, window, self.state.allocation_samples))
             .transpose()
             .map_err(unreadable)?;
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);

@@ -9,17 +9,20 @@ use super::{
 use crate::aggregate::{
     cpu_sites::CpuSites,
     snapshot::StackTotals,
+    stack_kind::StackKind,
     stacks::{StackKey, StackSum, Stacks},
 };
 
 /// Stacks of each kind that get names and go into a snapshot.
 const NAMED_STACKS: usize = 32;
+/// The same of each function of the allocator: programs call it from everywhere.
+const NAMED_ALLOCATIONS: usize = 512;
 /// How long a report may wait for names: debug information can be gigabytes.
 const NAMING_TIME: Duration = Duration::from_secs(20);
 
 /// Named stacks.
 pub(super) struct Named {
-    /// The heaviest of calls, faults and look-ups.
+    /// The heaviest of calls, faults, look-ups and allocations.
     pub(super) stacks: Vec<StackTotals>,
     /// Those of CPU samples: all of them, for only their names tell which belong together.
     pub(super) cpu: CpuSites,
@@ -28,8 +31,12 @@ pub(super) struct Named {
 /// Names the stacks of a window.
 pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks) -> Named {
     let deadline = Instant::now() + NAMING_TIME;
+    let heaviest = stacks.heaviest(|kind| match kind {
+        StackKind::Allocation(_) => NAMED_ALLOCATIONS,
+        _ => NAMED_STACKS,
+    });
     let heaviest: Vec<(StackKey, StackSum)> =
-        stacks.heaviest(NAMED_STACKS).into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
+        heaviest.into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
     let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
     let mut complete = unwinder
         .name(heaviest, Order::PlacesFirst, deadline, |index, totals| named[index] = totals);

@@ -234,7 +234,8 @@ mod tests {
         }
         unwinder.finish(&mut stacks);
         assert_eq!(stacks.not_queued(), 0);
-        let wanted = stacks.heaviest(9).into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
+        let wanted =
+            stacks.heaviest(|_| 9).into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
         let mut named = Vec::new();
         let deadline = Instant::now() + UNWINDING_TIME;
         let in_time = unwinder

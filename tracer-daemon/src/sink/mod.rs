@@ -2,7 +2,10 @@
 
 pub mod http;
 pub mod metrics;
+pub mod profile;
 pub mod recording;
 pub mod report;
+mod save;
 
 pub use recording::Recording;
+pub(crate) use save::save;

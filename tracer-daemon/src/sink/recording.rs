@@ -1,7 +1,6 @@
 //! The JSON file of one run, as INTERFACE lays it down.
 
 mod error;
-mod save;
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Snapshot;
 use crate::diagnose::Finding;
+use crate::sink::save;
 pub use error::RecordingError;
 
 /// The newest meaning of the fields that this version knows.
@@ -78,8 +78,7 @@ impl Recording {
     /// Saves it to a file, all of it or nothing. A pipe or device is written as it is; `-` and
     /// `/dev/stdout` are the standard output.
     pub fn save(&self, path: &std::path::Path) -> Result<(), RecordingError> {
-        save::save(path, |sink| self.write_to(sink))
-            .map_err(|cause| RecordingError::write(path, &cause))
+        save(path, |sink| self.write_to(sink)).map_err(|cause| RecordingError::write(path, &cause))
     }
 
     /// Reads a recording from a file.

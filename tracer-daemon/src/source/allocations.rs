@@ -50,8 +50,8 @@ impl AllocationMaps {
     ///
     /// # Errors
     /// When the kernel refuses to read the map.
-    pub fn hits(&self) -> Result<[u64; 2], MapError> {
-        let mut hits = [0; 2];
+    pub fn hits(&self) -> Result<[u64; ProbeCost::ALL.len()], MapError> {
+        let mut hits = [0; ProbeCost::ALL.len()];
         for (sum, cost) in hits.iter_mut().zip(ProbeCost::ALL) {
             *sum = self.hits.get(&(cost as u32), 0)?.iter().sum();
         }

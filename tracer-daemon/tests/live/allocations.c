@@ -6,6 +6,10 @@
  *
  * allocations hot: says "ready", waits for a line, then takes and frees 64 bytes for ever.
  *
+ * allocations sites: says "ready", waits for a line, takes and frees 1,000 MB from three places, says "done",
+ * waits for another line. Of the bytes, 70 % are taken by take_small, 20 % by take_medium and 10 % by
+ * take_large, by turns.
+ *
  * In the middle of the work the process forks; the child takes and frees a block as often as a thread has
  * rounds, and has to end well.
  *
@@ -99,10 +103,47 @@ static void run_hot(void)
         free(got(malloc(64), "malloc"));
 }
 
+#define SMALL 1000
+#define MEDIUM 50000
+#define LARGE 2000000
+
+__attribute__((noinline)) static void take_small(void)
+{
+    free(got(malloc(SMALL), "malloc"));
+}
+
+__attribute__((noinline)) static void take_medium(void)
+{
+    free(got(calloc(MEDIUM / 10, 10), "calloc"));
+}
+
+__attribute__((noinline)) static void take_large(void)
+{
+    free(got(malloc(LARGE), "malloc"));
+}
+
+__attribute__((noinline, noreturn)) static void run_sites(void)
+{
+    say("ready\n");
+    wait_for_line();
+    for (int turn = 0; turn < 50; turn++) {
+        for (int call = 0; call < 14000; call++)
+            take_small();
+        for (int call = 0; call < 80; call++)
+            take_medium();
+        take_large();
+    }
+    say("done\n");
+    wait_for_line();
+    _exit(0);
+}
+
 int main(int count, char **words)
 {
     if (count > 1 && strcmp(words[1], "hot") == 0)
         run_hot();
+    if (count > 1 && strcmp(words[1], "sites") == 0)
+        run_sites();
     long threads = count > 1 ? atol(words[1]) : 8;
     rounds = count > 2 ? atol(words[2]) : 100;
     pthread_t ids[64];

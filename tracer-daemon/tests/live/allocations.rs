@@ -1,5 +1,7 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod sites;
+
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use alloctrace::{
@@ -48,6 +50,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
         trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),
         trial("an_exception_is_still_caught", lacks("g++"), exception),
+        trial("each_place_has_its_share", vm.clone().or_else(uprobes), || sites::shares("")),
     ];
     for (library, name) in PRELOADED {
         let file = Path::new(LIBRARIES).join(library);
@@ -55,8 +58,14 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         let family = name.split(' ').next().unwrap_or(name);
         trials.push(trial(
             format!("every_call_of_{family}_is_counted"),
-            vm.clone().or_else(uprobes).or(absent),
+            vm.clone().or_else(uprobes).or(absent.clone()),
             move || every_call(&file.to_string_lossy()),
+        ));
+        let file = Path::new(LIBRARIES).join(library);
+        trials.push(trial(
+            format!("each_place_has_its_share_of_{family}"),
+            vm.clone().or_else(uprobes).or(absent),
+            move || sites::shares(&file.to_string_lossy()),
         ));
     }
     trials

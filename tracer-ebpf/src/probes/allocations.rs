@@ -2,13 +2,13 @@
 
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, Loss, ProbeCost, SIZE_CLASSES, Site, SiteKey,
-    Thread, size_class,
+    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Loss, ProbeCost,
+    RecordKind, SIZE_CLASSES, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
-    emit::{add, below, lose},
-    filter::{control, current_ids, thread},
+    emit::{Wake, add, below, emit_with_stack, has_room_for_stack, header, lose, now},
+    filter::{control, current_ids, random, thread},
     maps::{ALLOCATIONS, PROBE_HITS, SITES, entry},
 };
 
@@ -29,9 +29,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         return 0;
     };
     hit(site.cost);
-    if control().is_none_or(|control| control.allocations == 0) {
-        return 0;
-    }
+    let Some(control) = control().filter(|control| control.allocations != 0) else { return 0 };
     let Some(thread) = thread() else { return 0 };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
@@ -39,7 +37,11 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         && let Some(call) = AllocationCall::from_u32(site.call)
     {
         let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
-        count(thread, site, call.bytes([argument(0), argument(1), argument(2)]));
+        let bytes = call.bytes([argument(0), argument(1), argument(2)]);
+        count(thread, site, bytes);
+        if let Some(bytes) = bytes {
+            sample(&ctx, thread, site, bytes, control.allocation_gap);
+        }
     }
     0
 }
@@ -70,6 +72,32 @@ fn is_new(thread: &mut Thread, site: &Site, stack: u64) -> bool {
         thread.allocation_call = site.call + 1;
     }
     !is_same_call
+}
+
+/// Takes the stack of the call that asks for the byte to be sampled.
+#[inline(always)]
+fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, wanted: u32) {
+    if thread.allocation_countdown == 0 {
+        let suitable = suitable_gap(thread.allocation_gap, thread.allocation_calls);
+        thread.allocation_gap = if wanted == 0 { suitable } else { wanted };
+        thread.allocation_countdown = exponential_gap(random(), thread.allocation_gap);
+        thread.allocation_calls = 0;
+    }
+    thread.allocation_calls += 1;
+    if bytes < u64::from(thread.allocation_countdown) {
+        thread.allocation_countdown -= bytes as u32;
+        return;
+    }
+    thread.allocation_countdown = 0;
+    if !has_room_for_stack() {
+        lose(Loss::AllocationRecords);
+        return;
+    }
+    hit(ProbeCost::Sampled as u32);
+    let (tid, _) = current_ids();
+    let header = header(RecordKind::AllocationStack, thread.process, tid, now());
+    let sample = AllocationSample { header, bytes, call: site.call, gap: thread.allocation_gap };
+    emit_with_stack(ctx, sample, Loss::AllocationRecords, Wake::Later);
 }
 
 #[inline(always)]

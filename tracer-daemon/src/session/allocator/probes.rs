@@ -146,9 +146,10 @@ impl AllocatorProbes {
         &self,
         maps: &KernelMaps,
         window: Duration,
+        stack_samples: u64,
     ) -> Result<Allocations, aya::maps::MapError> {
         let duty = self.counted.div_duration_f64(window).min(1.0);
-        Ok(allocations(&maps.allocations.read(self.process)?, duty))
+        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples))
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as
@@ -184,6 +185,7 @@ impl AllocatorProbes {
         let attached: Result<Vec<_>, ProgramError> =
             self.places.places.iter().map(|place| self.attach(program, place)).collect();
         let probes = attached.map_err(|error| format!("the kernel refuses a probe: {error}"))?;
+        kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
         let since = Instant::now();
         self.last_switch = since - begin;

@@ -37,7 +37,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/lookups/find_vma", "calls seconds share why paths mappings"),
     ("/lookups/find_vma/mappings/0", "name areas share"),
     ("/cpu_samples/0", "where share"),
-    ("/allocations", "functions sizes duty weight sampled"),
+    ("/allocations", "functions sizes duty weight sampled stack_samples"),
     ("/allocations/functions/malloc", "calls failures bytes"),
     ("/allocations/sizes/0", "bytes calls"),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
@@ -101,7 +101,7 @@ fn a_failure_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.json");
     std::fs::write(&path, "older").expect("written");
-    let full = save::save(&path, |sink| {
+    let full = save(&path, |sink| {
         sink.write_all(b"{")?;
         Err(std::io::Error::from_raw_os_error(libc::ENOSPC))
     });

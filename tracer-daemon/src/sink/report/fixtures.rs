@@ -76,7 +76,7 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     (malloc.sizes[6], malloc.sizes[7]) = (10_000, 20_000);
     let free = AllocationCounter { calls: 29_000, ..AllocationCounter::NONE };
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
-    allocations(&counters, duty)
+    allocations(&counters, duty, 1500)
 }
 
 /// What a census finds in a small server.
@@ -127,6 +127,18 @@ fn sampled(kind: &str, place: &str, count: u64, seconds: Option<f64>) -> StackTo
     ];
     let (kind, place) = (kind.to_owned(), Some(place.to_owned()));
     StackTotals { kind, place, frames, count, bytes: 0, seconds }
+}
+
+/// What samples found `function` to have asked for.
+fn allocated(function: &str, count: u64, bytes: u64) -> StackTotals {
+    let frames = vec![
+        frame("malloc", "/usr/lib/x86_64-linux-gnu/libc.so.6", 0xa_0a10),
+        frame("operator new(unsigned long)", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6", 0xa_e15c),
+        frame(function, "/opt/server", 0x1_300),
+        frame("serve", "/opt/server", 0x1_4d0),
+    ];
+    let (kind, place) = ("malloc".to_owned(), Some("malloc".to_owned()));
+    StackTotals { kind, place, frames, count, bytes, seconds: None }
 }
 
 /// 2,000 requests a second, each with a buffer of 2 MiB of which six pages are touched.
@@ -186,6 +198,8 @@ pub(crate) fn churning() -> Recording {
             },
             sampled("cpu", "fault", 160, Some(1.3)),
             sampled("lookup", "find_vma", 75_000, None),
+            allocated("handle_request", 20_000, 2 << 20),
+            allocated("parse_header", 10_000, 1 << 20),
         ],
         ..server()
     })

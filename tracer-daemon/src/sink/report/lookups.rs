@@ -49,7 +49,7 @@ fn callers(page: &mut Page, snapshot: &Snapshot, function: &str, totals: &Lookup
     let is_its =
         |stack: &&StackTotals| stack.kind == "lookup" && stack.place.as_deref() == Some(function);
     let its = snapshot.stacks.iter().filter(is_its);
-    let sites = sites::heaviest(its, |stack| stack.count as f64);
+    let sites = sites::heaviest(its.map(|stack| (&*stack.frames, stack.count as f64)));
     // What the samples stand for may be more than there were.
     let share = |count: f64| (count / totals.calls.max(1) as f64).min(1.0);
     for (site, count) in sites.into_iter().take(SITES_SHOWN) {

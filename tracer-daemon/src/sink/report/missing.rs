@@ -94,6 +94,10 @@ fn explained(cause: &str) -> String {
             "calls of the allocator were not counted, the process had executed another program; the \
              counts of its calls are lower bounds"
         }
+        Some(Loss::AllocationRecords) => {
+            "samples of the allocator's calls were dropped, the ring buffer was filling; which code asks \
+             for memory rests on fewer samples, the counts of calls are exact"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"

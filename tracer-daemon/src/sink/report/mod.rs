@@ -1,6 +1,7 @@
 //! A recording as a person reads it: the verdict first, then its reasons, then every number.
 
 mod address_space;
+mod allocation_sites;
 mod allocations;
 mod findings;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub fn text(recording: &Recording, style: Style) -> String {
     locks::write(&mut page, snapshot);
     mappings::write(&mut page, snapshot);
     allocations::write(&mut page, snapshot);
+    allocation_sites::write(&mut page, snapshot);
     if let Some(space) = &snapshot.address_space {
         address_space::write(&mut page, space, address_space::Detail::Compact);
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::aggregate::{
-    snapshot::{Frame, StackTotals},
+    snapshot::Frame,
     user_path::{is_standard_library, short_name},
 };
 use crate::humanize::shortened;
@@ -12,14 +12,11 @@ const FUNCTIONS: usize = 4;
 const NAME: usize = 32;
 
 /// Call sites, heaviest first: the innermost functions of the stacks that begin with them, and the
-/// sum of `weight` over those.
-pub(super) fn heaviest<'a>(
-    stacks: impl Iterator<Item = &'a StackTotals>,
-    weight: impl Fn(&StackTotals) -> f64,
-) -> Vec<(String, f64)> {
+/// sum of the weights of those.
+pub(super) fn heaviest<'a>(stacks: impl Iterator<Item = (&'a [Frame], f64)>) -> Vec<(String, f64)> {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
-    for stack in stacks.filter(|stack| !stack.frames.is_empty()) {
-        *sums.entry(chain(&stack.frames)).or_default() += weight(stack);
+    for (frames, weight) in stacks.filter(|(frames, _)| !frames.is_empty()) {
+        *sums.entry(chain(frames)).or_default() += weight;
     }
     let mut sites: Vec<_> = sums.into_iter().collect();
     sites.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -55,27 +52,26 @@ fn name(frame: &Frame) -> String {
 mod tests {
     use super::*;
 
-    fn stack(count: u64, frames: &[(&str, u64)]) -> StackTotals {
+    fn stack(frames: &[(&str, u64)]) -> Vec<Frame> {
         let frame = |&(symbol, offset): &(&str, u64)| Frame {
             symbol: (!symbol.is_empty()).then(|| symbol.to_owned()),
             module: Some("/lib/libx.so".to_owned()),
             offset,
             ..Frame::default()
         };
-        let frames = frames.iter().map(frame).collect();
-        StackTotals { count, frames, ..StackTotals::default() }
+        frames.iter().map(frame).collect()
     }
 
     #[test]
     fn stacks_that_begin_with_the_same_functions_are_one() {
         let stacks = [
-            stack(1, &[("core::ptr::read", 7), ("app::work", 7), ("main", 1)]),
-            stack(4, &[("app::work", 9), ("main", 1)]),
-            stack(3, &[("core::slice::sort", 7), ("main", 1)]),
-            stack(2, &[("", 7), ("", 8), ("free", 5), ("a", 4), ("b", 3), ("c", 2)]),
-            stack(9, &[]),
+            (1.0, stack(&[("core::ptr::read", 7), ("app::work", 7), ("main", 1)])),
+            (4.0, stack(&[("app::work", 9), ("main", 1)])),
+            (3.0, stack(&[("core::slice::sort", 7), ("main", 1)])),
+            (2.0, stack(&[("", 7), ("", 8), ("free", 5), ("a", 4), ("b", 3), ("c", 2)])),
+            (9.0, stack(&[])),
         ];
-        let sites = heaviest(stacks.iter(), |stack| stack.count as f64);
+        let sites = heaviest(stacks.iter().map(|(weight, frames)| (frames.as_slice(), *weight)));
         let truth = [
             ("work ← main".to_owned(), 5.0),
             ("sort ← main".to_owned(), 3.0),

@@ -1,14 +1,17 @@
 use super::page::{Page, Tone};
-use crate::aggregate::snapshot::{Frame, Snapshot, StackTotals};
+use crate::aggregate::{
+    snapshot::{Frame, Snapshot, StackTotals},
+    stack_kind::{CPU, LOOKUP, MALLOC},
+};
 use crate::humanize::{bytes, count, seconds};
 
 const STACKS_SHOWN: usize = 5;
 const FRAMES_SHOWN: usize = 8;
 
-/// The heaviest stacks of calls and faults. Those of CPU samples and of look-ups are shown with
-/// what they are samples of.
+/// The heaviest stacks of calls and faults. Those of other kinds are shown with what they are
+/// samples of.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let is_shown = |stack: &&StackTotals| !["cpu", "lookup"].contains(&stack.kind.as_str());
+    let is_shown = |stack: &&StackTotals| ![CPU, LOOKUP, MALLOC].contains(&&*stack.kind);
     let stacks: Vec<_> = snapshot.stacks.iter().filter(is_shown).collect();
     if stacks.is_empty() {
         return;

@@ -48,7 +48,8 @@ fn sites(page: &mut Page, snapshot: &Snapshot) {
             stack.kind == "cpu" && stack.place.as_deref() == Some(&*sample.place)
         };
         let here = snapshot.stacks.iter().filter(is_here);
-        let sums = sites::heaviest(here, |stack| stack.seconds.unwrap_or(0.0));
+        let times = here.map(|stack| (&*stack.frames, stack.seconds.unwrap_or(0.0)));
+        let sums = sites::heaviest(times);
         rows.extend(sums.into_iter().map(|(site, time)| (&sample.place, site, time)));
     }
     rows.sort_by(|a, b| b.2.total_cmp(&a.2));

@@ -9,7 +9,7 @@ const OWN_OUTPUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1
 
 /// Lets `write` fill `path`. A regular file is replaced as a whole, when the new one is complete
 /// and on disk; a terminal, a pipe or a device is written as it is.
-pub(super) fn save(
+pub(crate) fn save(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {

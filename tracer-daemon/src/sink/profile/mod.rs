@@ -1,0 +1,66 @@
+//! Stacks of a recording as the programs take them that draw profiles.
+
+mod flamegraph;
+mod folded;
+mod pprof;
+#[cfg(test)]
+mod tests;
+
+pub use flamegraph::flamegraph;
+pub use folded::folded;
+pub use pprof::pprof;
+
+use crate::aggregate::{snapshot::StackTotals, stack_kind};
+
+/// The kinds of stacks that there are; the one that says where time goes comes first.
+#[must_use]
+pub fn kinds<'a>(stacks: impl IntoIterator<Item = &'a StackTotals>) -> Vec<&'a str> {
+    let mut kinds: Vec<_> = stacks.into_iter().map(|stack| stack.kind.as_str()).collect();
+    kinds.sort_by_key(|kind| (*kind != stack_kind::CPU, *kind));
+    kinds.dedup();
+    kinds
+}
+
+/// What a stack weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Calls, faults, samples or look-ups.
+    Count,
+    /// Bytes that the calls were about.
+    Bytes,
+    /// Time in the kernel; of CPU samples, CPU time.
+    Time,
+}
+
+impl Measure {
+    /// What a kind of stacks is looked at for.
+    #[must_use]
+    pub fn usual(kind: &str) -> Self {
+        match kind {
+            stack_kind::CPU => Self::Time,
+            stack_kind::MALLOC => Self::Bytes,
+            _ => Self::Count,
+        }
+    }
+
+    /// What it counts in.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Bytes => "bytes",
+            Self::Time => "nanoseconds",
+        }
+    }
+
+    /// The weight of a stack; 0: it has none of this.
+    #[must_use]
+    pub fn of(self, stack: &StackTotals) -> u64 {
+        match self {
+            Self::Count => stack.count,
+            Self::Bytes => stack.bytes,
+            // A number that is none becomes 0.
+            Self::Time => (stack.seconds.unwrap_or(0.0) * 1e9).round() as u64,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The format of Go's pprof, which many programs read: protocol buffers, compressed.
+
+mod message;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use flate2::{Compression, write::GzEncoder};
+use prost::Message as _;
+use tracer_common::Syscall;
+
+use super::{Measure, kinds};
+use crate::aggregate::{
+    snapshot::{Snapshot, StackTotals},
+    stack_kind,
+};
+use message::{Label, Profile, Sample, ValueType};
+use tables::Tables;
+
+/// One of the values that each sample has; 0 in those of other kinds.
+struct Column<'a> {
+    kind: &'a str,
+    name: String,
+    measure: Measure,
+}
+
+/// The stacks of a window as a profile, each kind with values of its own.
+///
+/// # Errors
+/// Never, for memory takes everything.
+pub fn pprof(stacks: &[&StackTotals], snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+    let kinds = kinds(stacks.iter().copied());
+    let columns: Vec<_> = kinds.into_iter().flat_map(columns_of).collect();
+    let mut tables = Tables::new(snapshot.target.exe.as_deref());
+    let sample_type = columns.iter().map(|column| column.value_type(&mut tables)).collect();
+    let known = stacks.iter().filter(|stack| columns.iter().any(|column| column.holds(stack)));
+    let sample = known.map(|stack| sample(&mut tables, stack, &columns)).collect();
+    let first = columns.iter().find(|column| column.measure == Measure::usual(column.kind));
+    let profile = Profile {
+        sample_type,
+        sample,
+        duration_nanos: (snapshot.window.seconds * 1e9) as i64,
+        default_sample_type: first.map_or(0, |column| tables.string(&column.name)),
+        ..tables.into_profile()
+    };
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(&profile.encode_to_vec())?;
+    encoder.finish()
+}
+
+impl Column<'_> {
+    fn value_type(&self, tables: &mut Tables) -> ValueType {
+        let (name, unit) = (tables.string(&self.name), tables.string(self.measure.unit()));
+        ValueType { name, unit }
+    }
+
+    fn holds(&self, stack: &StackTotals) -> bool {
+        self.kind == stack.kind
+    }
+
+    fn value(&self, stack: &StackTotals) -> i64 {
+        let value = if self.holds(stack) { self.measure.of(stack) } else { 0 };
+        i64::try_from(value).unwrap_or(i64::MAX)
+    }
+}
+
+fn sample(tables: &mut Tables, stack: &StackTotals, columns: &[Column<'_>]) -> Sample {
+    let value = columns.iter().map(|column| column.value(stack)).collect();
+    let label = stack
+        .place
+        .iter()
+        .map(|place| Label { key: tables.string("where"), text: tables.string(place) })
+        .collect();
+    Sample { location_id: tables.locations(&stack.frames), value, label }
+}
+
+/// None for a kind of tomorrow: nobody knows what its numbers are.
+fn columns_of(kind: &str) -> Vec<Column<'_>> {
+    let column = |name: &str, measure| Column { kind, name: name.to_owned(), measure };
+    match kind {
+        stack_kind::CPU => vec![column("samples", Measure::Count), column("cpu", Measure::Time)],
+        stack_kind::FAULT => vec![column("faults", Measure::Count)],
+        stack_kind::LOOKUP => vec![column("lookups", Measure::Count)],
+        // As Go's own profiles of its heap have them: readers know these names.
+        stack_kind::MALLOC => {
+            vec![column("alloc_objects", Measure::Count), column("alloc_space", Measure::Bytes)]
+        }
+        call if Syscall::ALL.iter().any(|syscall| syscall.name() == call) => vec![
+            column(&format!("{call}_calls"), Measure::Count),
+            column(&format!("{call}_space"), Measure::Bytes),
+            column(&format!("{call}_time"), Measure::Time),
+        ],
+        _ => Vec::new(),
+    }
+}
