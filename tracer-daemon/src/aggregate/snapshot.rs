@@ -31,6 +31,9 @@ pub struct Snapshot {
     /// Births and deaths of mappings; absent where no backend could see them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mappings: Option<Mappings>,
+    /// What was given back at the top of the heap; absent where no backend could see it.
+    #[serde(skip)]
+    pub heap_trims: Option<HeapTrims>,
     /// Look-ups of areas by the kernel's function; one whose probe could not attach is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lookups: BTreeMap<String, LookupTotals>,
@@ -212,10 +215,36 @@ pub struct ShortLived {
     /// How many of them would have had to be kept for all to be served: the most of each size that
     /// lived at the same time.
     pub at_once: u64,
-    /// Share of the target's faults that fell inside them; `None`: no fault was sampled.
-    pub fault_share: Option<f64>,
-    /// Fault samples inside them, and all fault samples: what the share rests on.
-    pub fault_samples: (u64, u64),
+    /// Faults inside them.
+    pub faults: FaultShare,
+}
+
+/// Memory at the top of the heap that was given back with `brk` and taken again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeapTrims {
+    /// How often the break fell and rose again.
+    pub cycles: u64,
+    /// Bytes that were taken again, over all cycles.
+    pub bytes: u64,
+    /// The deepest fall.
+    pub deepest_bytes: u64,
+    /// Calls that lowered the break, and those that raised it over what had been given back.
+    pub calls: u64,
+    /// Kernel time of the calls that lowered it.
+    pub fall_seconds: f64,
+    /// Kernel time of the others.
+    pub rise_seconds: f64,
+    /// Faults inside what had been given back.
+    pub faults: FaultShare,
+}
+
+/// The part of the target's faults that fell into some of its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FaultShare {
+    /// Between 0 and 1; `None`: no fault was sampled.
+    pub share: Option<f64>,
+    /// Fault samples inside, and all fault samples: what the share rests on.
+    pub samples: (u64, u64),
 }
 
 /// Quantiles of a distribution.

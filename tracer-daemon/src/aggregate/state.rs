@@ -10,6 +10,8 @@ use tracer_common::{
 use super::{
     cpu::CpuSamples,
     cycles::Cycles,
+    fault_samples::FaultSamples,
+    heap_break::{HeapBreak, HeapBreaks},
     kernel_path::{KernelNames, Paths},
     lookups::Lookups,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
@@ -31,6 +33,7 @@ const MOST_MAPPINGS: usize = 1 << 18;
 #[derive(Clone, Debug, Default)]
 struct Process {
     space: AddressSpace,
+    heap: HeapBreak,
     programs: u32,
 }
 
@@ -42,16 +45,16 @@ pub struct State<N> {
     died: Vec<Cycle>,
     /// Finished mappings.
     pub cycles: Cycles,
+    /// Moves of the program break.
+    pub breaks: HeapBreaks,
     /// Sampled stacks.
     pub stacks: Stacks,
     /// Samples of the CPU clock.
     pub cpu: CpuSamples,
     /// Samples of look-ups.
     pub lookups: Lookups,
-    /// Fault samples.
-    pub fault_samples: u64,
-    /// Faults that they stand for.
-    pub fault_weight: u64,
+    /// Sampled faults.
+    pub faults: FaultSamples,
     /// Processes whose end was heard of.
     pub ended: u64,
     /// Mappings that found no room.
@@ -68,11 +71,11 @@ impl<N: KernelNames> State<N> {
             paths: Paths::default(),
             died: Vec::new(),
             cycles: Cycles::new(),
+            breaks: HeapBreaks::default(),
             stacks: Stacks::default(),
             cpu: CpuSamples::default(),
             lookups: Lookups::default(),
-            fault_samples: 0,
-            fault_weight: 0,
+            faults: FaultSamples::default(),
             ended: 0,
             untracked: 0,
         }
@@ -90,6 +93,7 @@ impl<N: KernelNames> State<N> {
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
+                process.heap = HeapBreak::default();
                 let gone = std::mem::take(&mut process.space);
                 gone.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
@@ -127,6 +131,10 @@ impl<N: KernelNames> State<N> {
                 let (from, to) = ((first, second), (call.result, third));
                 space.remap(from, to, fourth & MREMAP_DONTUNMAP != 0, time, &mut self.died);
             }
+            // The break before the call is unknown without BTF.
+            Syscall::Brk if second > 0 => {
+                self.breaks.moved(&mut process.heap, second, call.result, call.duration_ns);
+            }
             Syscall::Mprotect | Syscall::Brk | Syscall::Madvise => {}
         }
         for cycle in self.died.drain(..) {
@@ -145,10 +153,10 @@ impl<N: KernelNames> State<N> {
 
     fn fault(&mut self, fault: &FaultSample, stack: Option<&Arc<StackCopy>>) {
         let weight = u64::from(fault.weight);
-        self.fault_samples += 1;
-        self.fault_weight += weight;
+        self.faults.add(weight);
         let process = self.processes.entry(fault.header.process).or_default();
         process.space.fault(fault.address, weight);
+        self.breaks.fault(&process.heap, fault.address, weight);
         if let Some(stack) = stack {
             let count = u64::from(fault.stack_weight);
             let sum =

@@ -71,7 +71,8 @@ impl<N: KernelNames> Account<'_, N> {
                 .collect(),
             faults: self.faults(cpu_seconds),
             mappings: (attached("mmap") && attached("munmap"))
-                .then(|| state.cycles.snapshot(state.fault_weight, state.fault_samples)),
+                .then(|| state.cycles.snapshot(state.faults)),
+            heap_trims: attached("brk").then(|| state.breaks.snapshot(state.faults)),
             lookups: Lookup::ALL
                 .into_iter()
                 .filter(|function| attached(function.name()))

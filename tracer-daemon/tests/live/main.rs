@@ -8,6 +8,7 @@ mod allocations;
 mod allocators;
 mod churn;
 mod counts;
+mod cure;
 mod daemon;
 mod errors;
 mod healthy;
@@ -17,6 +18,7 @@ mod perf;
 mod real;
 mod stacks;
 mod support;
+mod trims;
 
 use std::process::ExitCode;
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let machine = support::Machine::look();
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
+    trials.extend(trims::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(perf::trials(&machine));
