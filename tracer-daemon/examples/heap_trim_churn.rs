@@ -2,6 +2,7 @@
 //!
 //! The blocks are too small to be mapped one by one, so that they come from the top of the heap; once
 //! they are free, glibc gives the top back. `--cured` applies the remedy: glibc keeps it.
+//! `--in-thread` does the same in an arena that is not the main one, whose top goes by `madvise`.
 
 #[path = "shared/cycles.rs"]
 mod cycles;
@@ -17,6 +18,8 @@ const BLOCKS: usize = 16;
 struct Options {
     #[arg(long)]
     cured: bool,
+    #[arg(long)]
+    in_thread: bool,
     #[arg(long, default_value_t = 64 << 10)]
     bytes: usize,
     #[arg(long, default_value_t = 2)]
@@ -33,8 +36,18 @@ fn main() {
         keep_the_top(options.bytes);
     }
     tracer::begin();
+    if options.in_thread {
+        std::thread::scope(|scope| scope.spawn(|| work(&options)).join().expect("no panic"));
+    } else {
+        work(&options);
+    }
+}
+
+fn work(options: &Options) {
+    // An arena of its own is made at a thread's first block.
+    handle_request(options);
     tracer::wait_if(options.wait);
-    cycles::run(options.cycles, || handle_request(&options));
+    cycles::run(options.cycles, || handle_request(options));
     tracer::wait_if(options.wait);
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hdrhistogram::Histogram;
 
 use super::{
-    fault_samples::FaultSamples,
+    faults::Faults,
     mappings::Cycle,
     snapshot::{Mappings, Quantiles, SHORT_LIVED_SECONDS, ShortLived, SizeCycles},
 };
@@ -98,7 +98,7 @@ impl Cycles {
 
     /// The sums; `faults` are all of the target's.
     #[must_use]
-    pub fn snapshot(&self, faults: FaultSamples) -> Mappings {
+    pub fn snapshot(&self, faults: &Faults) -> Mappings {
         let mut sizes: Vec<_> =
             self.sizes.iter().map(|(&bytes, &cycles)| SizeCycles { bytes, cycles }).collect();
         sizes.sort_by_key(|size| (std::cmp::Reverse(size.cycles), size.bytes));

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{fault_samples::FaultSamples, snapshot::HeapTrims};
+use super::snapshot::{FaultShare, HeapTrims};
 
 const NS: f64 = 1e9;
 
@@ -26,7 +26,6 @@ pub struct HeapBreaks {
     calls: u64,
     fall_ns: u64,
     rise_ns: u64,
-    fault_weight: u64,
 }
 
 impl HeapBreaks {
@@ -52,16 +51,9 @@ impl HeapBreaks {
         }
     }
 
-    /// A fault sample fell at `address`.
-    pub fn fault(&mut self, heap: &HeapBreak, address: u64, weight: u64) {
-        if heap.given_back.contains(&address) {
-            self.fault_weight += weight;
-        }
-    }
-
-    /// The sums; `faults` are all of the target's.
+    /// The sums; `faults` are those inside what was given back.
     #[must_use]
-    pub fn snapshot(&self, faults: FaultSamples) -> HeapTrims {
+    pub fn snapshot(&self, faults: FaultShare) -> HeapTrims {
         HeapTrims {
             cycles: self.cycles,
             bytes: self.bytes,
@@ -69,12 +61,18 @@ impl HeapBreaks {
             calls: self.calls,
             fall_seconds: self.fall_ns as f64 / NS,
             rise_seconds: self.rise_ns as f64 / NS,
-            faults: faults.share_of(self.fault_weight),
+            faults,
         }
     }
 }
 
 impl HeapBreak {
+    /// Whether an address, if there is memory, is in memory that was given back before.
+    #[must_use]
+    pub fn gave_back(&self, address: u64) -> bool {
+        self.given_back.contains(&address)
+    }
+
     fn falls(&mut self, from: u64, to: u64) {
         self.falling_from.get_or_insert(from);
         let known = &self.given_back;
@@ -104,7 +102,7 @@ mod tests {
     #[test]
     fn a_heap_that_grows_or_only_shrinks_makes_no_cycle() {
         for steps in [&[4096; 100][..], &[-4096; 100], &[0; 3], &[1 << 20, -4096, -4096]] {
-            let trims = moved(steps).0.snapshot(FaultSamples::default());
+            let trims = moved(steps).0.snapshot(FaultShare::default());
             assert_eq!((trims.cycles, trims.bytes), (0, 0), "{steps:?}");
         }
     }
@@ -112,7 +110,7 @@ mod tests {
     #[test]
     fn falls_and_rises_in_steps_are_one_cycle() {
         let steps = [300, 300, -200, -400, 100, 500, 100, -700, 700];
-        let trims = moved(&steps).0.snapshot(FaultSamples::default());
+        let trims = moved(&steps).0.snapshot(FaultShare::default());
         assert_eq!((trims.cycles, trims.deepest_bytes), (2, 700));
         // The third step up after the first fall reaches beyond what had been given back.
         assert_eq!((trims.calls, trims.bytes), (6, 600 + 700));
@@ -120,23 +118,16 @@ mod tests {
     }
 
     #[test]
-    fn faults_count_inside_what_was_given_back() {
-        let (mut breaks, heap) = moved(&[1000, -600, 600]);
-        let mut all = FaultSamples::default();
-        for address in [TOP + 399, TOP + 400, TOP + 999, TOP + 1000] {
-            breaks.fault(&heap, address, 11);
-            all.add(11);
-        }
-        let faults = breaks.snapshot(all).faults;
-        assert_eq!((faults.share, faults.samples), (Some(0.5), (2, 4)));
+    fn what_was_given_back_is_known() {
+        let (_, heap) = moved(&[1000, -600, 600]);
+        let inside = [399, 400, 999, 1000].map(|offset| heap.gave_back(TOP + offset));
+        assert_eq!(inside, [false, true, true, false]);
     }
 
     /// Each time it is trimmed a little, and goes on above that.
     #[test]
     fn what_a_growing_heap_never_gave_back_is_new() {
-        let (mut breaks, heap) = moved(&[1000, -10, 1010, -10, 10]);
-        breaks.fault(&heap, TOP + 1000, 1);
-        breaks.fault(&heap, TOP + 1995, 1);
-        assert_eq!(breaks.fault_weight, 1);
+        let (_, heap) = moved(&[1000, -10, 1010, -10, 10]);
+        assert!(!heap.gave_back(TOP + 1000) && heap.gave_back(TOP + 1995));
     }
 }

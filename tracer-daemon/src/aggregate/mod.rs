@@ -1,5 +1,6 @@
 //! Events and counters become a [`Snapshot`]. Pure: time is an argument.
 
+mod addresses;
 pub mod allocations;
 pub mod area_rounds;
 pub mod counters;
@@ -7,7 +8,7 @@ pub mod cpu;
 pub mod cpu_by_process;
 pub mod cpu_sites;
 pub mod cycles;
-pub mod fault_samples;
+pub mod faults;
 pub mod groups;
 pub mod heap_break;
 pub mod kernel_path;
@@ -17,6 +18,7 @@ pub mod lookups;
 pub mod machine;
 pub mod mappings;
 mod pieces;
+mod ranges;
 pub mod reservoir;
 pub mod snapshot;
 pub mod stack_kind;

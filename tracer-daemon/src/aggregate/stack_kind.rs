@@ -2,7 +2,7 @@
 
 use tracer_common::{Lookup, Syscall};
 
-use super::cpu::CpuClass;
+use super::{cpu::CpuClass, faults::FaultCause};
 
 /// What a user stack led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,7 +10,7 @@ pub enum StackKind {
     /// A system call.
     Call(Syscall),
     /// A page fault.
-    Fault,
+    Fault(FaultCause),
     /// A sample of the CPU's clock.
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
@@ -23,17 +23,19 @@ impl StackKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Call(syscall) => syscall.name(),
-            Self::Fault => "fault",
+            Self::Fault(_) => "fault",
             Self::Cpu(_) => "cpu",
             Self::Lookup(_) => "lookup",
         }
     }
 
-    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up.
+    /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up, why
+    /// a page faulted.
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
-            Self::Call(_) | Self::Fault => None,
+            Self::Call(_) => None,
+            Self::Fault(cause) => Some(cause.name()),
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),
         }

@@ -53,6 +53,7 @@ pub fn heap_trim_churn(snapshot: &Snapshot) -> Option<Finding> {
     }
     let spot = hot_spot::of(snapshot, |stack| stack.kind == "brk");
     let stack = spot.as_ref().map(|spot| spot.stack);
+    let stack = stack.or_else(|| caller::heaviest_stack(snapshot, "brk"));
     let allocator = snapshot.target.allocator.as_deref();
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     let churn = Churn {

@@ -1,8 +1,10 @@
 //! From numbers to advice: a file for each pathology, a pure function of the snapshot.
 
+mod allocator_settings;
 mod area_index;
 mod caller;
 mod estimate;
+mod fault_storm;
 mod find_vma_hot;
 mod finding;
 mod heap_trim_churn;
@@ -14,6 +16,7 @@ mod mmap_lock_contention;
 mod vma_explosion;
 mod worth;
 
+pub use fault_storm::fault_storm;
 pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
 pub use heap_trim_churn::heap_trim_churn;
@@ -31,6 +34,7 @@ type Diagnosis = fn(&Snapshot) -> Option<Finding>;
 const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
     ("heap-trim-churn", heap_trim_churn),
+    ("fault-storm", fault_storm),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),

@@ -17,6 +17,7 @@ mod lookups;
 mod perf;
 mod real;
 mod stacks;
+mod storm;
 mod support;
 mod trims;
 
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
     trials.extend(trims::trials(&machine));
+    trials.extend(storm::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(perf::trials(&machine));

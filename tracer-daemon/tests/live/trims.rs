@@ -17,6 +17,7 @@ const SWING: std::ops::Range<u64> = (15 << 16)..(5 << 18);
 
 const TRIMMING: Workload<'_> = Workload { program: "heap_trim_churn", options: &[] };
 const LONGER: Workload<'_> = Workload { options: &["--cycles", "80000"], ..TRIMMING };
+const IN_THREAD: Workload<'_> = Workload { options: &["--in-thread"], ..TRIMMING };
 const CURED: Workload<'_> = Workload { options: &["--cured"], ..TRIMMING };
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
@@ -25,6 +26,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         root().or_else(|| machine.is_vm().then(|| "an emulated CPU's time proves nothing".into()));
     vec![
         trial("heap_trim_churn_is_found", root(), found),
+        trial("arena_trim_churn_is_found", root(), found_in_arena),
         trial("heap_trim_churn_saves_what_was_predicted", no_time, saving),
         trial("a_heap_that_keeps_its_top_has_no_finding", root(), || {
             nothing_found(&CURED.traced()?)
@@ -46,6 +48,17 @@ fn found() -> Result<(), Failed> {
     ensure(SWING.contains(&swing), format!("{swing} bytes given back"))?;
     let cause = &finding.cause.text;
     ensure(cause.contains("glibc") && cause.contains("handle_request"), cause.clone())
+}
+
+/// Without `brk` it is a storm of faults, with the same cure.
+fn found_in_arena() -> Result<(), Failed> {
+    let recording = IN_THREAD.traced()?;
+    let finding = find(&recording, "fault-storm")?;
+    let cause = &finding.cause.text;
+    let all = ["arena of malloc", "glibc", "handle_request"];
+    ensure(all.iter().all(|part| cause.contains(part)), cause.clone())?;
+    let remedy = finding.remedy.join("\n");
+    ensure(remedy.contains("glibc.malloc.trim_threshold="), remedy)
 }
 
 /// The cure is the one that the finding names, as it stands there.

@@ -1,11 +1,7 @@
 use super::Churn;
+use crate::diagnose::allocator_settings::glibc_keeps;
 use crate::diagnose::caller::Caller;
 use crate::humanize::{bytes, count, number, percent, seconds};
-
-const MIB: u64 = 1 << 20;
-
-/// The largest value that every glibc takes (`HEAP_MAX_SIZE / 2` on 64-bit machines).
-const LARGEST_MMAP_THRESHOLD: u64 = 32 * MIB;
 
 /// The finding in one line.
 pub(super) fn summary(churn: &Churn<'_>, gain: bool) -> String {
@@ -79,10 +75,10 @@ pub(super) fn remedies(churn: &Churn<'_>) -> Vec<String> {
         bytes(churn.trims.deepest_bytes)
     );
     match churn.caller {
-        Caller::Glibc => [glibc(churn.trims.deepest_bytes), vec![reuse]].concat(),
+        Caller::Glibc => [glibc_keeps(churn.trims.deepest_bytes), vec![reuse]].concat(),
         Caller::Unknown => {
             let condition = vec!["if glibc's malloc moves the break:".to_owned()];
-            [vec![reuse], condition, glibc(churn.trims.deepest_bytes)].concat()
+            [vec![reuse], condition, glibc_keeps(churn.trims.deepest_bytes)].concat()
         }
         _ => vec![
             reuse,
@@ -91,34 +87,4 @@ pub(super) fn remedies(churn: &Churn<'_>) -> Vec<String> {
                 .to_owned(),
         ],
     }
-}
-
-/// Both thresholds: setting one ends glibc's own adjustment of either, and the other would fall back
-/// to 128 KiB. Where glibc adjusts them, it trims at twice what it maps.
-fn glibc(deepest_bytes: u64) -> Vec<String> {
-    let trim = trim_threshold(deepest_bytes);
-    let mmap = (trim / 2).min(LARGEST_MMAP_THRESHOLD);
-    vec![
-        format!(
-            "mallopt(M_TRIM_THRESHOLD, {trim}) together with mallopt(M_MMAP_THRESHOLD, {mmap}) at \
-             the start of main; without the second blocks from 128 KiB up are mapped one by one"
-        ),
-        format!(
-            "without a rebuild, again both together: GLIBC_TUNABLES=\
-             glibc.malloc.trim_threshold={trim}:glibc.malloc.mmap_threshold={mmap} \
-             (up to {} stay with the process)",
-            bytes(trim)
-        ),
-        format!(
-            "M_TOP_PAD (glibc.malloc.top_pad) of {trim} in place of M_TRIM_THRESHOLD keeps as much, \
-             and makes the heap grow in larger steps"
-        ),
-    ]
-}
-
-/// Twice what was free at the top at once: the load may grow, and a trim leaves `M_TOP_PAD` there.
-fn trim_threshold(deepest_bytes: u64) -> u64 {
-    // mallopt takes an int.
-    let limit = i32::MAX as u64 / MIB * MIB;
-    deepest_bytes.saturating_mul(2).max(1).div_ceil(MIB).saturating_mul(MIB).min(limit)
 }
