@@ -74,9 +74,14 @@ impl Pages {
         self.advised.remove(start, start.saturating_add(length));
     }
 
-    /// The process made a child. What the child has touched is not known: it is its parent's.
-    pub fn forked(&mut self) -> Self {
+    /// The process made a child.
+    pub fn forked(&mut self) {
         self.forks += 1;
+    }
+
+    /// A child's. What it has touched is not known: it is its parent's.
+    #[must_use]
+    pub fn of_child(&self) -> Self {
         Self { heap: self.heap.clone(), advised: self.advised.clone(), ..Self::default() }
     }
 
@@ -189,7 +194,8 @@ mod tests {
         pages.advised(0x5000, 0x1000, MADV_WILLNEED);
         assert_eq!(pages.fault(0x2000, 0, None), FaultCause::Advised);
         assert_eq!(pages.fault(0x5000, 0, None), FaultCause::New);
-        let mut child = pages.forked();
+        pages.forked();
+        let mut child = pages.of_child();
         assert_eq!(pages.fault(0x5000, 0, None), FaultCause::Forked);
         assert_eq!(child.fault(0x5000, 0, None), FaultCause::New);
         assert_eq!(child.fault(0x2000, 0, None), FaultCause::Advised);

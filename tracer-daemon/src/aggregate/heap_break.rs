@@ -34,15 +34,15 @@ impl HeapBreaks {
         if to < from {
             heap.falls(from, to);
             self.calls += 1;
-            self.fall_ns += duration_ns;
+            self.fall_ns = self.fall_ns.saturating_add(duration_ns);
         } else {
             let fell_from = heap.falling_from.take_if(|_| to > from);
             let given_back = &heap.given_back;
             let again = to.min(given_back.end).saturating_sub(from.max(given_back.start));
             if again > 0 {
                 self.calls += 1;
-                self.rise_ns += duration_ns;
-                self.bytes += again;
+                self.rise_ns = self.rise_ns.saturating_add(duration_ns);
+                self.bytes = self.bytes.saturating_add(again);
             }
             if let Some(fell_from) = fell_from {
                 self.cycles += 1;

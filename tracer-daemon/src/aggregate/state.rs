@@ -225,9 +225,13 @@ impl<N: KernelNames> State<N> {
     /// A child begins with its parent's mappings.
     fn fork(&mut self, fork: &Fork) {
         let parent = self.processes.entry(fork.header.process).or_default();
-        let pages = parent.pages.forked();
+        parent.pages.forked();
         if fork.child.pid != 0 {
-            let child = Process { space: parent.space.clone(), pages, programs: parent.programs };
+            let child = Process {
+                space: parent.space.clone(),
+                pages: parent.pages.of_child(),
+                programs: parent.programs,
+            };
             self.processes.insert(fork.child, child);
         }
     }
