@@ -78,7 +78,7 @@ pub struct Header {
     pub time_ns: u64,
 }
 
-/// A successful `mmap`, `munmap`, `mremap` or `brk`.
+/// A successful `mmap`, `munmap`, `mremap`, `brk` or `madvise`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MemoryCall {
@@ -132,7 +132,8 @@ pub struct CpuSample {
 pub struct Fork {
     /// The parent.
     pub header: Header,
-    /// The child; its start time is 0 where the backend cannot know it.
+    /// The child; its start time is 0 where the backend cannot know it, and its pid where the child
+    /// is not followed.
     pub child: ProcessId,
 }
 

@@ -49,7 +49,7 @@ fn replayed() -> State<NoNames> {
 #[test]
 fn the_mappings_come_out_as_they_were() {
     let state = replayed();
-    let mappings = state.cycles.snapshot(state.fault_weight, state.fault_samples);
+    let mappings = state.cycles.snapshot(&state.faults);
     assert_eq!((mappings.cycles, mappings.short_lived), (CYCLES, CYCLES));
     let sizes: Vec<_> = mappings.sizes.iter().map(|size| (size.bytes, size.cycles)).collect();
     assert_eq!(sizes, [(SIZE, CYCLES)]);
@@ -86,7 +86,7 @@ fn the_whole_way_ends_in_a_finding_and_a_report() {
             seconds: Some(0.01),
             samples: 100,
         },
-        mappings: Some(state.cycles.snapshot(state.fault_weight, state.fault_samples)),
+        mappings: Some(state.cycles.snapshot(&state.faults)),
         ..Snapshot::default()
     };
     let findings = diagnose::all(&snapshot);

@@ -177,7 +177,7 @@ fn record(
     duration_ns: u64,
     time_ns: u64,
 ) {
-    if matches!(syscall, Syscall::Mprotect | Syscall::Madvise) {
+    if matches!(syscall, Syscall::Mprotect) {
         return;
     }
     // A stack costs ten times what a record costs, so that all of them come from threads that call

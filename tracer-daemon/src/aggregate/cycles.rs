@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use hdrhistogram::Histogram;
 
 use super::{
+    faults::Faults,
     mappings::Cycle,
     snapshot::{Mappings, Quantiles, SHORT_LIVED_SECONDS, ShortLived, SizeCycles},
 };
@@ -95,16 +96,13 @@ impl Cycles {
         }
     }
 
-    /// The sums; `fault_weight` and `fault_samples` are those of all the target's faults.
+    /// The sums; `faults` are all of the target's.
     #[must_use]
-    pub fn snapshot(&self, fault_weight: u64, fault_samples: u64) -> Mappings {
+    pub fn snapshot(&self, faults: &Faults) -> Mappings {
         let mut sizes: Vec<_> =
             self.sizes.iter().map(|(&bytes, &cycles)| SizeCycles { bytes, cycles }).collect();
         sizes.sort_by_key(|size| (std::cmp::Reverse(size.cycles), size.bytes));
         sizes.truncate(LISTED_SIZES);
-        let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-        let fault_share = share(self.short_fault_weight, fault_weight);
-        let inside = fault_share.map_or(0, |share| (share * fault_samples as f64).round() as u64);
         Mappings {
             cycles: self.cycles,
             short_lived: self.short_lived,
@@ -114,8 +112,7 @@ impl Cycles {
                 birth_seconds: self.birth_ns as f64 / NS,
                 death_seconds: self.death_ns as f64 / NS,
                 at_once: self.at_once(),
-                fault_share,
-                fault_samples: (inside, fault_samples),
+                faults: faults.share_of(self.short_fault_weight),
             },
         }
     }

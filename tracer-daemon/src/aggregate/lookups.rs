@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use tracer_common::{Lookup, ProcessId};
 
 use super::{
+    addresses::Addresses,
     kernel_path::{KernelNames, Path},
-    lookup_mappings::mappings,
-    reservoir::Reservoir,
     snapshot::{LookupMapping, LookupPath},
     stacks::Program,
 };
@@ -27,7 +26,7 @@ const OTHER: &str = "other";
 pub struct Lookups {
     why: BTreeMap<(Lookup, &'static str), u64>,
     stacks: HashMap<(Lookup, Vec<u64>), u64>,
-    addresses: BTreeMap<Lookup, Reservoir<(Program, u64)>>,
+    addresses: BTreeMap<Lookup, Addresses>,
 }
 
 impl Lookups {
@@ -42,7 +41,7 @@ impl Lookups {
 
     /// The address that a sample was for.
     pub fn add_address(&mut self, function: Lookup, program: Program, address: u64) {
-        self.addresses.entry(function).or_default().add((program, address));
+        self.addresses.entry(function).or_default().add(program, address);
     }
 
     /// The mappings that a function looked up most. `areas` are those of the last program of
@@ -54,14 +53,8 @@ impl Lookups {
         process: ProcessId,
         areas: &[Area],
     ) -> Vec<LookupMapping> {
-        let mut addresses =
-            self.addresses.get(&function).map(Reservoir::counts).unwrap_or_default();
-        addresses.retain(|((program, _), _)| program.0 == process);
-        let last = addresses.iter().map(|((program, _), _)| program.1).max();
-        addresses.retain(|((program, _), _)| Some(program.1) == last);
-        let addresses: Vec<_> =
-            addresses.into_iter().map(|((_, address), weight)| (address, weight)).collect();
-        mappings(&addresses, areas)
+        let addresses = self.addresses.get(&function);
+        addresses.map_or_else(Vec::new, |addresses| addresses.mappings(process, areas))
     }
 
     /// Shares of a function's look-ups by what the kernel had been asked for; they add up to 1.

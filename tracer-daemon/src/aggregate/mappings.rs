@@ -42,6 +42,15 @@ pub struct Cycle {
     pub fault_weight: u64,
 }
 
+/// A mapping in which a fault fell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Its number within the address space; none has that of another.
+    pub id: MappingId,
+    /// When the call that made it returned.
+    pub born_ns: u64,
+}
+
 /// A call's place in time.
 #[derive(Clone, Copy, Debug)]
 pub struct CallTime {
@@ -150,13 +159,12 @@ impl AddressSpace {
         }
     }
 
-    /// A fault sample fell at `address`.
-    pub fn fault(&mut self, address: u64, weight: u64) {
-        if let Some(piece) = self.pieces.at(address)
-            && let Some(mapping) = self.mappings.get_mut(&piece.id)
-        {
-            mapping.fault_weight += weight;
-        }
+    /// A fault sample fell at `address`. Returns the mapping there, if its birth was seen.
+    pub fn fault(&mut self, address: u64, weight: u64) -> Option<Touched> {
+        let id = self.pieces.at(address)?.id;
+        let mapping = self.mappings.get_mut(&id)?;
+        mapping.fault_weight += weight;
+        Some(Touched { id, born_ns: mapping.born_ns })
     }
 
     fn give_birth(&mut self, start: u64, end: u64, time: CallTime) {

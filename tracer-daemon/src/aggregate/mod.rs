@@ -1,5 +1,6 @@
 //! Events and counters become a [`Snapshot`]. Pure: time is an argument.
 
+mod addresses;
 pub mod allocation_samples;
 pub mod allocations;
 pub mod area_rounds;
@@ -8,7 +9,9 @@ pub mod cpu;
 pub mod cpu_by_process;
 pub mod cpu_sites;
 pub mod cycles;
+pub mod faults;
 pub mod groups;
+pub mod heap_break;
 pub mod kernel_path;
 pub mod locks;
 pub mod lookup_mappings;
@@ -16,6 +19,7 @@ pub mod lookups;
 pub mod machine;
 pub mod mappings;
 mod pieces;
+mod ranges;
 pub mod reservoir;
 pub mod snapshot;
 pub mod stack_kind;

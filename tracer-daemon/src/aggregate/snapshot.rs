@@ -2,6 +2,7 @@
 //! units, `None` for unknown.
 
 mod lookups;
+mod memory;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,10 @@ use tracer_common::DURATION_BUCKETS;
 use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
 pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
+pub use memory::{
+    FaultShare, HeapTrims, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS, ShortLived,
+    SizeCycles,
+};
 
 /// Everything measured so far on one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +36,12 @@ pub struct Snapshot {
     /// Births and deaths of mappings; absent where no backend could see them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mappings: Option<Mappings>,
+    /// What was given back at the top of the heap; absent where no backend could see it.
+    #[serde(skip)]
+    pub heap_trims: Option<HeapTrims>,
+    /// Faults on memory that had been touched before, heaviest cause first.
+    #[serde(skip)]
+    pub refaults: Vec<Refaults>,
     /// Look-ups of areas by the kernel's function; one whose probe could not attach is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lookups: BTreeMap<String, LookupTotals>,
@@ -182,62 +193,6 @@ pub struct FaultTotals {
     pub samples: u64,
 }
 
-/// Mappings made and unmade within the window.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Mappings {
-    /// How many.
-    pub cycles: u64,
-    /// How many of them lived for less than [`SHORT_LIVED_SECONDS`].
-    pub short_lived: u64,
-    /// From the return of the call that made it to the return of the one that unmade it.
-    pub lifetime_seconds: Option<Quantiles>,
-    /// Most frequent first.
-    pub sizes: Vec<SizeCycles>,
-    /// What the short-lived ones cost.
-    #[serde(skip)]
-    pub short: ShortLived,
-}
-
-/// A mapping that lives for less is taken for part of one piece of work: a request, a frame.
-pub const SHORT_LIVED_SECONDS: f64 = 1.0;
-
-/// The cost of the short-lived mappings.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ShortLived {
-    /// Kernel time of the calls that made them.
-    pub birth_seconds: f64,
-    /// Kernel time of the calls that unmade them.
-    pub death_seconds: f64,
-    /// How many of them would have had to be kept for all to be served: the most of each size that
-    /// lived at the same time.
-    pub at_once: u64,
-    /// Share of the target's faults that fell inside them; `None`: no fault was sampled.
-    pub fault_share: Option<f64>,
-    /// Fault samples inside them, and all fault samples: what the share rests on.
-    pub fault_samples: (u64, u64),
-}
-
-/// Quantiles of a distribution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// Half are below.
-    pub p50: f64,
-    /// Nine of ten are below.
-    pub p90: f64,
-    /// 99 of 100 are below.
-    pub p99: f64,
-}
-
-/// Cycles of one size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SizeCycles {
-    /// The mapping's length.
-    pub bytes: u64,
-    /// How often it was made and unmade.
-    pub cycles: u64,
-}
-
 /// A share of the target's CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShare {
@@ -253,10 +208,10 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk`, `fault`, `cpu`, `lookup` or `malloc`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `cpu`, `lookup` or `malloc`.
     pub kind: String,
     /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up; the
-    /// allocator's of a call.
+    /// allocator's of a call; why a page faulted: `new`, `trimmed`, `advised`, `forked` or `repeated`.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Innermost first.

@@ -2,7 +2,7 @@
 
 use tracer_common::{AllocationCall, Lookup, Syscall};
 
-use super::cpu::CpuClass;
+use super::{cpu::CpuClass, faults::FaultCause};
 
 /// As `kind` in a recording.
 pub const FAULT: &str = "fault";
@@ -19,7 +19,7 @@ pub enum StackKind {
     /// A system call.
     Call(Syscall),
     /// A page fault.
-    Fault,
+    Fault(FaultCause),
     /// A sample of the CPU's clock.
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
@@ -34,7 +34,7 @@ impl StackKind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Call(syscall) => syscall.name(),
-            Self::Fault => FAULT,
+            Self::Fault(_) => FAULT,
             Self::Cpu(_) => CPU,
             Self::Lookup(_) => LOOKUP,
             Self::Allocation(_) => MALLOC,
@@ -42,11 +42,12 @@ impl StackKind {
     }
 
     /// As `where` in a recording: the class of a CPU sample, the kernel's function of a look-up, the
-    /// allocator's of a call.
+    /// allocator's of a call, why a page faulted.
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
-            Self::Call(_) | Self::Fault => None,
+            Self::Call(_) => None,
+            Self::Fault(cause) => Some(cause.name()),
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),
             Self::Allocation(call) => Some(call.name()),

@@ -169,11 +169,12 @@ mod tests {
     use tracer_common::Lookup;
 
     use super::*;
+    use crate::aggregate::faults::FaultCause;
 
     fn sample(bytes: usize) -> Sample {
         let stack = StackCopy { bytes: vec![0; bytes].into(), ..StackCopy::default() };
         let sum = StackSum { count: 3, ..StackSum::default() };
-        let (program, kind) = ((ProcessId::new(1, 1), 0), StackKind::Fault);
+        let (program, kind) = ((ProcessId::new(1, 1), 0), StackKind::Fault(FaultCause::New));
         Sample { program, kind, stack: Arc::new(stack), sum }
     }
 
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_heaviest() {
         let mut stacks = Stacks::default();
-        let kinds = [StackKind::Fault, StackKind::Lookup(Lookup::FindVma)];
+        let kinds = [StackKind::Fault(FaultCause::New), StackKind::Lookup(Lookup::FindVma)];
         for (kind, duration_ns) in kinds.into_iter().zip([1000, 0]) {
             for count in 1..5 {
                 let frames = vec![count];

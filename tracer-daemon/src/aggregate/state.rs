@@ -11,6 +11,8 @@ use super::{
     allocation_samples::stands_for,
     cpu::CpuSamples,
     cycles::Cycles,
+    faults::{Faults, Pages},
+    heap_break::HeapBreaks,
     kernel_path::{KernelNames, Paths},
     lookups::Lookups,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
@@ -29,9 +31,10 @@ const MREMAP_DONTUNMAP: u64 = 4;
 const MOST_MAPPINGS: usize = 1 << 18;
 
 /// A process as its records show it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Process {
     space: AddressSpace,
+    pages: Pages,
     programs: u32,
 }
 
@@ -43,6 +46,8 @@ pub struct State<N> {
     died: Vec<Cycle>,
     /// Finished mappings.
     pub cycles: Cycles,
+    /// Moves of the program break.
+    pub breaks: HeapBreaks,
     /// Sampled stacks.
     pub stacks: Stacks,
     /// Samples of the CPU clock.
@@ -51,10 +56,8 @@ pub struct State<N> {
     pub lookups: Lookups,
     /// Samples of the allocator's calls.
     pub allocation_samples: u64,
-    /// Fault samples.
-    pub fault_samples: u64,
-    /// Faults that they stand for.
-    pub fault_weight: u64,
+    /// Sampled faults.
+    pub faults: Faults,
     /// Processes whose end was heard of.
     pub ended: u64,
     /// Mappings that found no room.
@@ -71,12 +74,12 @@ impl<N: KernelNames> State<N> {
             paths: Paths::default(),
             died: Vec::new(),
             cycles: Cycles::new(),
+            breaks: HeapBreaks::default(),
             stacks: Stacks::default(),
             cpu: CpuSamples::default(),
             lookups: Lookups::default(),
             allocation_samples: 0,
-            fault_samples: 0,
-            fault_weight: 0,
+            faults: Faults::default(),
             ended: 0,
             untracked: 0,
         }
@@ -95,6 +98,7 @@ impl<N: KernelNames> State<N> {
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();
+                process.pages = Pages::default();
                 let gone = std::mem::take(&mut process.space);
                 gone.born_sizes().for_each(|bytes| self.cycles.vanished(bytes));
                 process.programs += 1;
@@ -117,6 +121,7 @@ impl<N: KernelNames> State<N> {
         match syscall {
             Syscall::Mmap if space.len() >= MOST_MAPPINGS => self.untracked += 1,
             Syscall::Mmap => {
+                process.pages.replaced(call.result, second);
                 let placement =
                     if fourth & MAP_FIXED == 0 { Placement::Free } else { Placement::Fixed };
                 let born = space.map(call.result, second, placement, time, &mut self.died);
@@ -127,12 +132,22 @@ impl<N: KernelNames> State<N> {
                     self.stacks.loaded((call.header.process, process.programs));
                 }
             }
-            Syscall::Munmap => space.unmap(first, second, time, &mut self.died),
+            Syscall::Munmap => {
+                process.pages.replaced(first, second);
+                space.unmap(first, second, time, &mut self.died);
+            }
             Syscall::Mremap => {
                 let (from, to) = ((first, second), (call.result, third));
+                process.pages.replaced(from.0, from.1);
+                process.pages.replaced(to.0, to.1);
                 space.remap(from, to, fourth & MREMAP_DONTUNMAP != 0, time, &mut self.died);
             }
-            Syscall::Mprotect | Syscall::Brk | Syscall::Madvise => {}
+            // The break before the call is unknown without BTF.
+            Syscall::Brk if second > 0 => {
+                self.breaks.moved(&mut process.pages.heap, second, call.result, call.duration_ns);
+            }
+            Syscall::Madvise => process.pages.advised(first, second, third),
+            Syscall::Mprotect | Syscall::Brk => {}
         }
         for cycle in self.died.drain(..) {
             self.cycles.add(&cycle);
@@ -150,15 +165,16 @@ impl<N: KernelNames> State<N> {
 
     fn fault(&mut self, fault: &FaultSample, stack: Option<&Arc<StackCopy>>) {
         let weight = u64::from(fault.weight);
-        self.fault_samples += 1;
-        self.fault_weight += weight;
         let process = self.processes.entry(fault.header.process).or_default();
-        process.space.fault(fault.address, weight);
+        let mapping = process.space.fault(fault.address, weight);
+        let cause = process.pages.fault(fault.address, fault.header.time_ns, mapping);
+        let program = (fault.header.process, process.programs);
+        self.faults.add(cause, program, fault.address, weight);
         if let Some(stack) = stack {
             let count = u64::from(fault.stack_weight);
             let sum =
                 StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
-            self.stack(fault.header.process, StackKind::Fault, stack, sum);
+            self.stack(fault.header.process, StackKind::Fault(cause), stack, sum);
         }
     }
 
@@ -224,7 +240,15 @@ impl<N: KernelNames> State<N> {
 
     /// A child begins with its parent's mappings.
     fn fork(&mut self, fork: &Fork) {
-        let parent = self.processes.entry(fork.header.process).or_default().clone();
-        self.processes.insert(fork.child, parent);
+        let parent = self.processes.entry(fork.header.process).or_default();
+        parent.pages.forked();
+        if fork.child.pid != 0 {
+            let child = Process {
+                space: parent.space.clone(),
+                pages: parent.pages.of_child(),
+                programs: parent.programs,
+            };
+            self.processes.insert(fork.child, child);
+        }
     }
 }

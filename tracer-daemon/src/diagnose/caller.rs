@@ -1,4 +1,4 @@
-//! Who asked the kernel for a mapping: an allocator, or the program itself.
+//! Who asked the kernel for memory, or gave it back: an allocator, or the program itself.
 
 use crate::aggregate::{
     snapshot::{Frame, Snapshot, StackTotals},
@@ -6,7 +6,7 @@ use crate::aggregate::{
 };
 use crate::humanize::shortened;
 
-/// The code that called `mmap`.
+/// The code that made a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// glibc's `malloc`.
@@ -17,20 +17,32 @@ pub(super) enum Caller {
     Allocator(&'static str),
     /// The C library on behalf of a new thread.
     ThreadStack,
-    /// A program or library that calls `mmap` itself.
+    /// A program or library that makes the call itself.
     Direct,
     /// No stack tells.
     Unknown,
 }
 
 /// Functions of glibc's `malloc`, recognised in static executables.
-const GLIBC_INTERNALS: [&str; 3] = ["sysmalloc", "_int_malloc", "__libc_malloc"];
+const GLIBC_INTERNALS: [&str; 8] = [
+    "sysmalloc",
+    "sysmalloc_mmap",
+    "_int_malloc",
+    "__libc_malloc",
+    "__glibc_morecore",
+    "systrim",
+    "_int_free",
+    "heap_trim",
+];
+
+/// The C library's wrappers of system calls.
+const WRAPPERS: [&str; 5] = ["mmap", "mmap64", "brk", "sbrk", "madvise"];
 
 /// Characters of a symbol that a sentence can take.
 const SYMBOL_IN_SENTENCE: usize = 60;
 
-/// Who called `mmap` at the end of this stack.
-pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
+/// Who made the system call at the end of this stack.
+pub(super) fn of_call(stack: &StackTotals) -> Caller {
     let Some(frame) = calling_frame(&stack.frames) else {
         return Caller::Unknown;
     };
@@ -51,7 +63,7 @@ pub(super) fn of_mmap(stack: &StackTotals) -> Caller {
             Caller::Glibc
         };
     }
-    if GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name)) {
+    if is_glibc_internal(symbol) {
         return Caller::Glibc;
     }
     if frame.symbol.is_none() && frame.module.is_none() {
@@ -77,11 +89,11 @@ pub(crate) fn from_call_site(frames: &[Frame]) -> &[Frame] {
     let is_outside = |frame: &Frame| {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         let module = file_name(frame);
-        !is_mmap(frame)
+        !is_wrapper(frame)
             && !is_c_library(module)
             && !ALLOCATORS.iter().any(|name| module.contains(name))
             && !is_allocation_call(symbol)
-            && !GLIBC_INTERNALS.iter().any(|name| symbol.starts_with(name))
+            && !is_glibc_internal(symbol)
     };
     let is_own = |frame: &Frame| !frame.symbol.as_deref().is_some_and(is_standard_library);
     let own = frames.iter().position(|frame| is_outside(frame) && is_own(frame));
@@ -115,18 +127,26 @@ pub(super) fn site_text(frame: &Frame) -> String {
 
 fn calling_frame(frames: &[Frame]) -> Option<&Frame> {
     match frames.first()?.symbol {
-        Some(_) => frames.iter().find(|frame| !is_mmap(frame)),
+        Some(_) => frames.iter().find(|frame| !is_wrapper(frame)),
         // Without a name the innermost frame is taken for the system call's wrapper.
         None => frames.get(1),
     }
 }
 
-fn is_mmap(frame: &Frame) -> bool {
+fn is_wrapper(frame: &Frame) -> bool {
     frame.symbol.as_deref().is_some_and(|symbol| {
-        let symbol = symbol.trim_start_matches('_');
-        let bare = symbol.split(['@', '.']).next().unwrap_or(symbol);
-        matches!(bare, "mmap" | "mmap64" | "GI_mmap" | "GI_mmap64")
+        let bare = bare(symbol).trim_start_matches('_');
+        WRAPPERS.contains(&bare.strip_prefix("GI_").unwrap_or(bare))
     })
+}
+
+fn is_glibc_internal(symbol: &str) -> bool {
+    GLIBC_INTERNALS.contains(&bare(symbol))
+}
+
+/// A symbol without its version and the compiler's marks.
+fn bare(symbol: &str) -> &str {
+    symbol.split(['@', '.']).next().unwrap_or(symbol)
 }
 
 fn file_name(frame: &Frame) -> &str {
@@ -161,12 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_is_the_one_behind_mmap() {
+    fn the_caller_is_the_one_behind_the_wrappers() {
         const LIBC: &str = "/usr/lib/libc.so.6";
         let table: &[(&[Named], Caller)] = &[
             (&[(Some("mmap64"), LIBC), (None, LIBC), (Some("serve"), "/bin/app")], Caller::Glibc),
             (&[(Some("__mmap"), "/a"), (Some("sysmalloc_mmap.isra.0"), "/a")], Caller::Glibc),
             (&[(Some("mmap"), "/lib/libc-2.31.so"), (Some("serve"), "/bin/app")], Caller::Direct),
+            (&[(Some("brk"), LIBC), (Some("sbrk"), LIBC), (None, LIBC)], Caller::Glibc),
+            (&[(Some("__brk"), "/a"), (Some("__sbrk"), "/a"), (Some("f"), "/a")], Caller::Direct),
+            (&[(Some("brk"), "/a"), (Some("systrim.constprop.0"), "/a")], Caller::Glibc),
             (&[(None, LIBC), (None, LIBC)], Caller::Glibc),
             (&[(None, LIBC), (None, "/bin/app")], Caller::Direct),
             (&[(None, LIBC), (None, "")], Caller::Unknown),
@@ -189,7 +212,7 @@ mod tests {
             (&[], Caller::Unknown),
         ];
         for (frames, caller) in table {
-            assert_eq!(of_mmap(&stack(frames)), *caller, "{frames:?}");
+            assert_eq!(of_call(&stack(frames)), *caller, "{frames:?}");
         }
     }
 

@@ -133,8 +133,8 @@ fn samples(share: f64, cpu_seconds: f64) -> (u64, u64) {
 
 /// Where the look-ups come from: by their time, else by their number.
 fn hot_spot(snapshot: &Snapshot) -> Option<HotSpot<'_>> {
-    hot_spot::of(snapshot, "cpu", |class| class == LOOK_UP)
-        .or_else(|| hot_spot::of(snapshot, "lookup", |function| function != HOLE_SEARCH))
+    hot_spot::at(snapshot, "cpu", |class| class == LOOK_UP)
+        .or_else(|| hot_spot::at(snapshot, "lookup", |function| function != HOLE_SEARCH))
 }
 
 fn most_frequent(totals: &LookupTotals) -> Option<(&str, f64)> {

@@ -128,7 +128,7 @@ fn evidence(
 
 /// The heaviest stack of the searches, else of the calls that search.
 fn asking(snapshot: &Snapshot) -> Option<&StackTotals> {
-    hot_spot::of(snapshot, "lookup", |function| function == SEARCH)
+    hot_spot::at(snapshot, "lookup", |function| function == SEARCH)
         .map(|spot| spot.stack)
         .or_else(|| caller::heaviest_stack(snapshot, "mmap"))
 }

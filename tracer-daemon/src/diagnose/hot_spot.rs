@@ -13,19 +13,21 @@ pub(super) struct HotSpot<'a> {
     pub(super) share: f64,
 }
 
-/// The heaviest call site of the stacks of one kind that `is_it` accepts by their place: a class of
-/// CPU samples, or a function of look-ups.
-pub(super) fn of<'a>(
+/// The same of the stacks of one kind that `is_it` accepts by their place: a class of CPU samples,
+/// or a function of look-ups.
+pub(super) fn at<'a>(
     snapshot: &'a Snapshot,
     kind: &str,
     is_it: impl Fn(&str) -> bool,
 ) -> Option<HotSpot<'a>> {
-    let stacks = || {
-        let its = snapshot.stacks.iter().filter(|stack| stack.kind == kind);
-        its.filter(|stack| stack.place.as_deref().is_some_and(&is_it))
-    };
+    of(snapshot, |stack| stack.kind == kind && stack.place.as_deref().is_some_and(&is_it))
+}
+
+/// The heaviest call site of the stacks that `is_it` accepts.
+pub(super) fn of(snapshot: &Snapshot, is_it: impl Fn(&StackTotals) -> bool) -> Option<HotSpot<'_>> {
+    let stacks = || snapshot.stacks.iter().filter(|stack| is_it(stack));
     // A function calls from several places.
-    let site = |stack: &'a StackTotals| call_site(stack).map(function);
+    let site = |stack| call_site(stack).map(function);
     let mut counts: HashMap<_, u64> = HashMap::new();
     for (site, stack) in stacks().filter_map(|stack| Some((site(stack)?, stack))) {
         let count = counts.entry(site).or_default();
@@ -71,9 +73,9 @@ mod tests {
             ],
             ..Snapshot::default()
         };
-        let spot = of(&snapshot, "cpu", |place| place == "look_up").expect("stacks");
+        let spot = at(&snapshot, "cpu", |place| place == "look_up").expect("stacks");
         assert_eq!((spot.stack.count, spot.share), (35, 0.6));
-        assert!(of(&snapshot, "cpu", |place| place == "fault").is_none());
-        assert!(of(&snapshot, "lookup", |_| true).is_none());
+        assert!(at(&snapshot, "cpu", |place| place == "fault").is_none());
+        assert!(at(&snapshot, "lookup", |_| true).is_none());
     }
 }

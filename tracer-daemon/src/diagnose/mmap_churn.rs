@@ -10,7 +10,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use super::{Cause, Cost, Finding, Saving, Severity, caller, worth};
+use super::{Cause, Finding, Severity, caller, worth};
 use crate::aggregate::Snapshot;
 use crate::aggregate::snapshot::StackTotals;
 use measure::Churn;
@@ -22,9 +22,9 @@ const ID: &str = "mmap-churn";
 #[must_use]
 pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
     let churn = Churn::measure(snapshot)?;
-    let severity = worth::severity(churn.cost_per_second(), churn.share_of_target());
+    let severity = worth::severity(churn.cost.per_second(), churn.cost.share_of_target());
     let (stack, stack_share) = heaviest_mmap_stack(snapshot).unzip();
-    let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
+    let caller = stack.map_or(caller::Caller::Unknown, caller::of_call);
     let gain = severity != Severity::NoGain;
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     Some(Finding {
@@ -37,29 +37,13 @@ pub fn mmap_churn(snapshot: &Snapshot) -> Option<Finding> {
             bytes: churn.dominant_size,
             stack: stack.map_or_else(Vec::new, caller::stack_text),
         },
-        cost: Cost {
-            cpu_seconds_per_second: churn.cost_per_second(),
-            share_of_target: churn.share_of_target(),
-            ..Cost::default()
-        },
+        cost: churn.cost.cost(),
         remedy: if gain { remedy::remedies(&churn, caller, site.as_deref()) } else { Vec::new() },
-        predicted_saving: gain.then(|| saving(&churn)),
+        // A kept buffer makes neither calls nor faults, so the saving is the cost of every cycle
+        // that one could have served.
+        predicted_saving: gain.then(|| churn.cost.saving(churn.repeated_share, churn.cycles)),
         confidence: confidence(&churn, caller, stack_share, snapshot.window.complete),
     })
-}
-
-/// A kept buffer makes neither calls nor faults, so the saving is the cost of every cycle that one
-/// could have served.
-fn saving(churn: &Churn) -> Saving {
-    let (low, high) = churn.cost_bounds_per_second();
-    let per_second = churn.cost_per_second() * churn.repeated_share;
-    Saving {
-        cpu_seconds_per_second: per_second,
-        low: low * churn.repeated_share,
-        high: high * churn.repeated_share,
-        cpu_seconds_per_cycle: per_second / churn.cycles_per_second,
-        ..Saving::default()
-    }
 }
 
 /// Each doubt takes its part away.
@@ -70,19 +54,13 @@ fn confidence(
     complete: bool,
 ) -> f64 {
     let doubts = [
-        (churn.faults.is_none(), 0.6),
-        (churn.target_cpu_seconds.is_none(), 0.8),
-        (churn.exceeds_target(), 0.7),
         (caller == caller::Caller::Unknown, 0.7),
         // The cure at one call site reaches only its own cycles.
         (stack_share.is_some_and(|share| share < 0.5), 0.8),
-        (churn.has_few_fault_samples(), 0.9),
         (!complete, 0.9),
     ];
-    doubts
-        .iter()
-        .filter(|(applies, _)| *applies)
-        .fold(0.95, |confidence, (_, part)| confidence * part)
+    let applying = doubts.iter().filter(|(applies, _)| *applies);
+    applying.fold(0.95 * churn.cost.confidence(), |confidence, (_, part)| confidence * part)
 }
 
 /// The stack that most mappings come from, and its share of all that have one.

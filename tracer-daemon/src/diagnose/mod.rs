@@ -1,20 +1,26 @@
 //! From numbers to advice: a file for each pathology, a pure function of the snapshot.
 
+mod allocator_settings;
 mod area_index;
 mod caller;
 mod estimate;
+mod fault_storm;
 mod find_vma_hot;
 mod finding;
+mod heap_trim_churn;
 mod hole_search;
 mod hot_spot;
+mod kernel_cost;
 mod mmap_churn;
 mod mmap_lock_contention;
 mod vma_explosion;
 mod worth;
 
 pub(crate) use caller::from_call_site;
+pub use fault_storm::fault_storm;
 pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use heap_trim_churn::heap_trim_churn;
 pub use hole_search::hole_search;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
@@ -28,6 +34,8 @@ type Diagnosis = fn(&Snapshot) -> Option<Finding>;
 /// Every pathology that is looked for: its name, what to look at, and the look.
 const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
+    ("heap-trim-churn", heap_trim_churn),
+    ("fault-storm", fault_storm),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),

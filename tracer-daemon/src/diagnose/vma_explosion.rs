@@ -43,7 +43,7 @@ pub fn vma_explosion(snapshot: &Snapshot) -> Option<Finding> {
     let seconds_left = space.seconds_to_limit();
     let severity = severity(space, seconds_left);
     let stack = caller::heaviest_stack(snapshot, "mmap");
-    let caller = stack.map_or(caller::Caller::Unknown, caller::of_mmap);
+    let caller = stack.map_or(caller::Caller::Unknown, caller::of_call);
     let site = stack.and_then(caller::call_site).map(caller::site_text);
     let gain = severity != Severity::NoGain;
     let situation = Situation { space, limit, seconds_left, caller, site: site.as_deref() };

@@ -12,6 +12,7 @@ use crate::{
     aggregate::{
         Snapshot,
         counters::Counters,
+        faults::FaultCause,
         kernel_path::KernelNames,
         locks,
         snapshot::{
@@ -71,7 +72,10 @@ impl<N: KernelNames> Account<'_, N> {
                 .collect(),
             faults: self.faults(cpu_seconds),
             mappings: (attached("mmap") && attached("munmap"))
-                .then(|| state.cycles.snapshot(state.fault_weight, state.fault_samples)),
+                .then(|| state.cycles.snapshot(&state.faults)),
+            heap_trims: attached("brk")
+                .then(|| state.breaks.snapshot(state.faults.share_of_cause(FaultCause::Trimmed))),
+            refaults: state.faults.again(self.traced.process, self.areas),
             lookups: Lookup::ALL
                 .into_iter()
                 .filter(|function| attached(function.name()))

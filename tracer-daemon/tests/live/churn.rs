@@ -1,12 +1,11 @@
 //! The first pathology end to end: found, explained, and its cure predicted.
 
-use std::process::Command;
-
 use alloctrace::{diagnose::Severity, sink::Recording};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    support::{Machine, Target, Tracer, ensure, same, workload},
+    cure::{Workload, find, nothing_found, saves},
+    support::{Machine, ensure, same},
     trial,
 };
 
@@ -21,35 +20,17 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("mmap_churn_is_found", machine.cannot_trace(), found),
         trial("mmap_churn_through_malloc_is_found", machine.cannot_trace(), found_in_malloc),
         trial("a_seldom_cycle_is_no_gain", no_time.clone(), seldom),
-        trial("mmap_churn_saves_what_was_predicted", no_time, || saving(&[])),
+        trial("mmap_churn_saves_what_was_predicted", no_time, saving),
         trial("a_healthy_program_has_no_finding", machine.cannot_trace(), healthy),
     ]
 }
 
-fn trace(options: &[&str]) -> Result<(Recording, f64), Failed> {
-    let mut target =
-        Target::start(Command::new(workload("mmap_churn")).arg("--wait").args(options));
-    target.hear("pid");
-    let tracer = Tracer::attach(target.pid(), &[]);
-    target.nudge();
-    let line = target.hear("cycles");
-    let recording = tracer.interrupt()?;
-    Ok((recording, cpu_per_cycle(&line)?))
-}
-
-/// Untraced CPU seconds for each cycle.
-fn alone(options: &[&str]) -> Result<f64, Failed> {
-    let mut target = Target::start(Command::new(workload("mmap_churn")).args(options));
-    cpu_per_cycle(&target.hear("cycles"))
-}
-
-fn cpu_per_cycle(line: &str) -> Result<f64, Failed> {
-    let number = line.split_whitespace().last().and_then(|word| word.parse::<f64>().ok());
-    number.map(|ns| ns / 1e9).ok_or_else(|| format!("no time in {line:?}").into())
+fn trace(options: &[&str]) -> Result<Recording, Failed> {
+    Workload { program: "mmap_churn", options }.traced()
 }
 
 fn found() -> Result<(), Failed> {
-    let (recording, _) = trace(&["--cycles", &CYCLES.to_string()])?;
+    let recording = trace(&["--cycles", &CYCLES.to_string()])?;
     let snapshot = &recording.snapshot;
     same("losses", snapshot.lost.len(), 0)?;
     let mappings = snapshot.mappings.as_ref().ok_or("no mappings")?;
@@ -78,7 +59,7 @@ fn found() -> Result<(), Failed> {
 }
 
 fn found_in_malloc() -> Result<(), Failed> {
-    let (recording, _) = trace(&["--via", "malloc", "--cycles", &CYCLES.to_string()])?;
+    let recording = trace(&["--via", "malloc", "--cycles", &CYCLES.to_string()])?;
     let finding = recording.findings.first().ok_or("nothing was found")?;
     same("finding", finding.id.as_str(), "mmap-churn")?;
     // glibc adds a page for the chunk's header.
@@ -90,44 +71,25 @@ fn found_in_malloc() -> Result<(), Failed> {
     )
 }
 
-fn saving(options: &[&str]) -> Result<(), Failed> {
+fn saving() -> Result<(), Failed> {
     let cycles = (9 * CYCLES).to_string();
-    let churning: Vec<&str> = [&["--cycles", cycles.as_str()], options].concat();
-    let cured: Vec<&str> = [churning.as_slice(), &["--cured"]].concat();
-    let (recording, _) = trace(&churning)?;
-    let finding = recording.findings.first().ok_or("nothing was found")?;
-    let predicted = finding.predicted_saving.ok_or("no saving is predicted")?.cpu_seconds_per_cycle;
-    // By turns, and the fastest of each: a neighbour can only make a run slower.
-    let (mut before, mut after) = (f64::MAX, f64::MAX);
-    for _ in 0..3 {
-        before = before.min(alone(&churning)?);
-        after = after.min(alone(&cured)?);
-    }
-    let realised = before - after;
-    let error = (predicted - realised).abs() / realised;
-    ensure(
-        error <= 0.2,
-        format!(
-            "predicted {:.2} µs a cycle, realised {:.2} µs ({:.2} → {:.2}): off by {:.0} %",
-            predicted * 1e6,
-            realised * 1e6,
-            before * 1e6,
-            after * 1e6,
-            error * 100.0
-        ),
-    )
+    let churning = Workload { program: "mmap_churn", options: &["--cycles", &cycles] };
+    let cured = || {
+        let mut command = churning.command();
+        command.arg("--cured");
+        command
+    };
+    saves(find(&churning.traced()?, "mmap-churn")?, || churning.command(), cured, 0.2)
 }
 
 fn healthy() -> Result<(), Failed> {
-    let (recording, _) = trace(&["--cured", "--cycles", "50000"])?;
-    let found: Vec<_> = recording.findings.iter().map(|finding| &finding.summary).collect();
-    ensure(found.is_empty(), format!("found in a healthy program: {found:?}"))
+    nothing_found(&trace(&["--cured", "--cycles", "50000"])?)
 }
 
 /// Mappings come and go, and next to what the program does in between they cost nothing.
 fn seldom() -> Result<(), Failed> {
     let options = ["--bytes", "8192", "--touches", "1", "--spin-us", "3000", "--cycles", "800"];
-    let (recording, _) = trace(&options)?;
+    let recording = trace(&options)?;
     let gain = recording.findings.iter().find(|finding| finding.predicted_saving.is_some());
     ensure(gain.is_none(), format!("a gain is promised: {gain:?}"))
 }

@@ -8,6 +8,7 @@ mod allocations;
 mod allocators;
 mod churn;
 mod counts;
+mod cure;
 mod daemon;
 mod errors;
 mod healthy;
@@ -17,7 +18,9 @@ mod perf;
 mod real;
 mod redis;
 mod stacks;
+mod storm;
 mod support;
+mod trims;
 
 use std::process::ExitCode;
 
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
     let machine = support::Machine::look();
     let mut trials = counts::trials(&machine);
     trials.extend(churn::trials(&machine));
+    trials.extend(trims::trials(&machine));
+    trials.extend(storm::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(perf::trials(&machine));

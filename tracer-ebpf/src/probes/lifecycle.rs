@@ -118,22 +118,30 @@ fn forked(ctx: &impl EbpfContext, child: ProcessId) {
     if config::whole_machine() != 0 {
         return;
     }
+    let followed = follow(ctx, pid, child);
+    let child = if followed { child } else { ProcessId::new(0, 0) };
+    let header = header(RecordKind::Fork, process, tid, now());
+    emit(|| Fork { header, child }, Loss::LifecycleRecords);
+}
+
+/// Makes the child a target if its parent is to be followed. Whether it is one.
+#[inline(always)]
+fn follow(ctx: &impl EbpfContext, pid: u32, child: ProcessId) -> bool {
     let Some(parent) = TARGETS.get_ptr_mut(&pid) else {
-        return;
+        return false;
     };
     // SAFETY: from the map, checked.
     if unsafe { (*parent).flags } & Target::FOLLOW == 0 {
-        return;
+        return false;
     }
     let target = Target { start_ticks: child.start_ticks, flags: Target::FOLLOW };
     if TARGETS.insert(&child.pid, &target, 0).is_err() {
         lose(Loss::ProcessTable);
         debug!(ctx, "child {} of {} is not followed: too many processes", child.pid, pid);
-        return;
+        return false;
     }
     debug!(ctx, "following {}, child of {}", child.pid, pid);
-    let header = header(RecordKind::Fork, process, tid, now());
-    emit(|| Fork { header, child }, Loss::LifecycleRecords);
+    true
 }
 
 #[inline(always)]

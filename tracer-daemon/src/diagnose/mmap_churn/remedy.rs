@@ -1,4 +1,5 @@
 use super::measure::Churn;
+use crate::diagnose::allocator_settings::keep_pages;
 use crate::diagnose::caller::Caller;
 use crate::humanize::bytes;
 
@@ -111,15 +112,4 @@ fn direct(churn: &Churn, site: Option<&str>) -> Vec<String> {
             .to_owned(),
         "glibc's tunables change nothing here: the mappings are not malloc's".to_owned(),
     ]
-}
-
-fn keep_pages(allocator: &str) -> &'static str {
-    match allocator {
-        "jemalloc" => {
-            "let jemalloc keep its pages: MALLOC_CONF=retain:true,dirty_decay_ms:-1,muzzy_decay_ms:-1"
-        }
-        "mimalloc" => "let mimalloc keep its pages: MIMALLOC_PURGE_DELAY=-1",
-        "tcmalloc" => "let gperftools' tcmalloc keep its pages: TCMALLOC_RELEASE_RATE=0",
-        _ => "let the allocator keep its pages, by its own settings",
-    }
 }

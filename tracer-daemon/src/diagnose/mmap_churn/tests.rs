@@ -1,6 +1,7 @@
 use super::*;
 use crate::aggregate::snapshot::{
-    Cpu, FaultTotals, Frame, Mappings, Quantiles, ShortLived, SizeCycles, TargetInfo, Window,
+    Cpu, FaultShare, FaultTotals, Frame, Mappings, Quantiles, ShortLived, SizeCycles, TargetInfo,
+    Window,
 };
 
 const MAPPING: u64 = (2 << 20) + 4096;
@@ -48,8 +49,7 @@ fn churning() -> Snapshot {
                 at_once: 0,
                 birth_seconds: 0.1,
                 death_seconds: 0.4,
-                fault_share: Some(0.96),
-                fault_samples: (960, 1000),
+                faults: FaultShare { share: Some(0.96), samples: (960, 1000) },
             },
         }),
         stacks: vec![stack(frame("sysmalloc", "/usr/lib/libc.so.6"))],
@@ -145,7 +145,7 @@ fn half_a_percent_of_a_cpu_is_no_gain_whatever_the_share() {
 fn unknown_fault_time_makes_a_lower_bound() {
     for found in [
         finding(|snapshot, _| snapshot.faults.seconds = None),
-        finding(|_, mappings| mappings.short.fault_share = None),
+        finding(|_, mappings| mappings.short.faults.share = None),
     ] {
         assert!(near(found.cost.cpu_seconds_per_second, 0.05));
         assert!(found.summary.contains("at least 10 %"), "{}", found.summary);
@@ -200,7 +200,7 @@ fn hostile_numbers_yield_numbers() {
                 snapshot.target.threads = Some(u64::MAX);
                 mappings.short_lived = u64::MAX;
                 mappings.short.birth_seconds = value;
-                mappings.short.fault_share = Some(value);
+                mappings.short.faults.share = Some(value);
                 mappings.sizes[0].bytes = u64::MAX;
             });
             let Some(found) = found else { continue };

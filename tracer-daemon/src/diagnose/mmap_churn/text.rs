@@ -14,11 +14,7 @@ pub(super) fn summary(churn: &Churn, gain: bool) -> String {
         Some(size) => format!("{rate} short-lived mappings a second, mostly {}", bytes(size)),
         None => format!("{rate} short-lived mappings a second"),
     };
-    let at_least = if churn.faults.is_none() { "at least " } else { "" };
-    let cost = match churn.share_of_target() {
-        Some(share) => format!("{at_least}{} of the target's CPU time", percent(share)),
-        None => format!("{at_least}{} of one CPU", percent(churn.cost_per_second())),
-    };
+    let cost = churn.cost.text();
     if gain {
         format!("{what}, cost {cost}")
     } else {
@@ -37,25 +33,20 @@ pub(super) fn evidence(
         "{} mappings lived for less than a second: {}/s over {}",
         count(churn.cycles),
         number(churn.cycles_per_second),
-        seconds(churn.window_seconds)
+        seconds(churn.cost.window_seconds)
     )];
     lines.extend(mappings.and_then(sizes));
     if let Some(lifetime) = mappings.and_then(|mappings| mappings.lifetime_seconds) {
         lines.push(format!("half of them lived for less than {}", seconds(lifetime.p50)));
     }
-    if let Some(faults) = churn.fault_count {
+    if let Some(faults) = churn.cost.fault_count {
         let per_cycle = number(faults / churn.cycles as f64);
         lines.push(format!("{per_cycle} minor faults in each of them"));
     }
-    lines.push(time_per_cycle(churn));
+    lines.extend(churn.cost.evidence(churn.cycles));
     if let Some(share) = stack_share {
         let share = percent(share);
         lines.push(format!("{share} of the sampled mmap calls have the stack of the cause"));
-    }
-    if churn.exceeds_target() {
-        lines.push(
-            "the calls took longer than the target's CPU time: some of it they waited".to_owned(),
-        );
     }
     if !snapshot.window.complete {
         lines.push("something was lost: the counts are lower bounds".to_owned());
@@ -72,21 +63,6 @@ fn sizes(mappings: &Mappings) -> Option<String> {
         .map(|size| format!("{} ({})", bytes(size.bytes), percent(size.cycles as f64 / all)))
         .collect();
     (!shares.is_empty()).then(|| format!("sizes: {}", shares.join(", ")))
-}
-
-fn time_per_cycle(churn: &Churn) -> String {
-    let each = |total: f64| seconds(total / churn.cycles as f64);
-    let total = churn.cost_per_second() * churn.window_seconds;
-    let calls = format!(
-        "kernel time of each: {} (mmap {}, munmap {}",
-        each(total),
-        each(churn.mmap_seconds),
-        each(churn.munmap_seconds)
-    );
-    match churn.faults {
-        Some(faults) => format!("{calls}, faults {})", each(faults.value)),
-        None => format!("{calls}); the time of faults is unknown and not in it: a lower bound"),
-    }
 }
 
 /// Where the mappings come from.

@@ -4,7 +4,7 @@ use tracer_common::{AllocationCall, AllocationCounter};
 
 use crate::aggregate::allocations::{Allocations, allocations};
 use crate::aggregate::snapshot::{
-    Cpu, CpuShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
+    Cpu, CpuShare, FaultShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
     ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
     TargetInfo, Tracer, Window,
 };
@@ -171,8 +171,7 @@ pub(crate) fn churning() -> Recording {
                 at_once: 4,
                 birth_seconds: 0.1,
                 death_seconds: 0.4,
-                fault_share: Some(0.96),
-                fault_samples: (1183, 1232),
+                faults: FaultShare { share: Some(0.96), samples: (1183, 1232) },
             },
         }),
         cpu_samples: cpu_samples
