@@ -102,7 +102,8 @@ impl AddressSpaceWatch {
     /// Once for each program that the process executes: it means to open its files.
     fn find_allocator(&mut self, root: &ProcRoot, pid: u32, reading: &AreaReading) {
         if self.allocator.as_ref().is_none_or(|(image, _)| *image != reading.image) {
-            let found = allocator::find(root, pid, &reading.areas);
+            // It follows the dynamic linker's list through the target's memory.
+            let found = self.readers.during(|| allocator::find(root, pid, &reading.areas));
             self.allocator = found.map(|allocator| (reading.image, allocator));
         }
     }
