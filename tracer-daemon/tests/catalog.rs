@@ -98,3 +98,20 @@ fn every_map_that_is_loaded_exists() {
         assert!(maps.contains(map), "{map}");
     }
 }
+
+/// See the map `NO_PROGRAMS`. The instruction: a call (0x85) of the kernel's helper 12, `bpf_tail_call`.
+#[test]
+fn programs_that_can_be_preempted_keep_to_their_threads_stack() {
+    const TAIL_CALL: [u8; 8] = [0x85, 0, 0, 0, 12, 0, 0, 0];
+    let file = object::File::parse(OBJECT).expect("the programs are an ELF file");
+    let section = file.section_by_name(section(Point::Allocator)).expect("there is a uprobe");
+    let code = section.data().expect("it has instructions");
+    assert_eq!(
+        file.symbols()
+            .filter(|symbol| symbol.section_index() == Some(section.index())
+                && symbol.kind() == SymbolKind::Text)
+            .count(),
+        1
+    );
+    assert!(code.chunks_exact(8).any(|instruction| instruction == TAIL_CALL));
+}

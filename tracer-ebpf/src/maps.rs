@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use tracer_common::{
     AllocationCounter, AllocationKey, Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey,
@@ -90,6 +90,14 @@ pub static ALLOCATIONS: PerCpuHashMap<AllocationKey, AllocationCounter> =
 #[map]
 pub static PROBE_HITS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(ProbeCost::ALL.len() as u32, 0);
+
+/// Always empty. A program that may call another one by it keeps its variables on the thread's own stack.
+///
+/// Since Linux 6.13 (`bpf_enable_priv_stack` in kernel/bpf/verifier.c) those of a larger program lie in
+/// memory of the CPU, and a program on a uprobe can be preempted there by another thread that hits it:
+/// Linux 7.2 died of that.
+#[map]
+pub static NO_PROGRAMS: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// What ended threads leave behind, by process. Shared by all CPUs: a thread ends once. Allocated
 /// beforehand: what finds no entry here is gone for ever.

@@ -9,7 +9,7 @@ use tracer_common::{
 use crate::{
     emit::{Wake, add, below, emit_with_stack, has_room_for_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
-    maps::{ALLOCATIONS, PROBE_HITS, SITES, entry},
+    maps::{ALLOCATIONS, NO_PROGRAMS, PROBE_HITS, SITES, entry},
 };
 
 /// Too large for the program's stack, so that new entries are copied from here.
@@ -26,6 +26,8 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
     let Some(site) = (unsafe { SITES.get(&key) }) else {
         hit(ProbeCost::Stepped as u32); // It may be; the budget has to hold.
         lose(Loss::UnknownPlaces);
+        // SAFETY: nothing happens; see the map.
+        unsafe { NO_PROGRAMS.tail_call(&ctx, 0) };
         return 0;
     };
     hit(site.cost);
