@@ -43,7 +43,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let uprobes = || machine.cannot_use("malloc", "uprobe");
     let lacks = |program| uprobes().or_else(|| machine.lacks(&[program]));
     let mut trials = vec![
-        trial("every_call_of_glibc_is_counted", vm.clone().or_else(uprobes), || every_call("")),
+        trial("every_call_of_glibc_is_counted", uprobes(), || every_call("")),
         trial("beneath_the_budget_every_call_is_counted", uprobes(), beneath_the_budget),
         trial("above_the_budget_shares_are_true", uprobes(), above_the_budget),
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
