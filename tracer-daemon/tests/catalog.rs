@@ -36,7 +36,7 @@ fn section(point: Point) -> &'static str {
         Point::RawTracepoint(_) => "raw_tp",
         Point::Tracepoint(..) => "tracepoint",
         Point::PageFaults | Point::CpuClock => "perf_event",
-        Point::Allocator => "uprobe",
+        Point::Allocator | Point::AllocatorAtOnce => "uprobe",
     }
 }
 

@@ -11,9 +11,11 @@ use aya::{
 };
 
 use super::{
-    catalog::{Backend, CATALOG, Point, Probe, Rung, Signal},
+    catalog::{ALLOCATOR, Backend, CATALOG, MALLOC, Point, Probe, Rung, Signal},
+    own_code::OwnCode,
     perf,
     settings::{Choice, Settings},
+    uprobe_multi::UprobeMulti,
 };
 use crate::{
     aggregate::snapshot::{ATTACHED, ProbeStatus, unmeasured},
@@ -27,6 +29,8 @@ pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tra
 pub struct Attached {
     /// The programs and their maps.
     pub ebpf: Ebpf,
+    /// The allocator's program, where one link can carry all of its probes.
+    pub multi: Option<UprobeMulti>,
     /// A row for each signal that was wanted.
     pub signals: Vec<ProbeStatus>,
 }
@@ -108,7 +112,11 @@ pub fn attach(mut ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> b
     for signal in CATALOG.iter().filter(|signal| wanted(signal)) {
         signals.push(climb(&mut ebpf, signal, settings, btf.as_ref()));
     }
-    Attached { ebpf, signals }
+    let mut attached = Attached { ebpf, multi: None, signals };
+    if attached.uses(MALLOC, Backend::UprobeMulti) {
+        attached.multi = attached.ebpf.program_mut(ALLOCATOR).and_then(|one| multi(one).ok());
+    }
+    attached
 }
 
 /// Tries every rung of every signal, one after the other, and leaves none attached. The third
@@ -245,12 +253,26 @@ fn attach_probe(
             program.load()?;
             perf::sample_cpu_clock(program)?;
         }
+        Point::AllocatorAtOnce => {
+            // Old kernels load the program as well, and refuse the link.
+            let (own, pid) = (OwnCode::find()?, std::process::id());
+            multi(program)?.link(&own.file, &[own.emulated], pid)?;
+        }
         Point::Allocator => {
             let program: &mut UProbe = program.try_into()?;
             program.load()?; // The session puts it in, once it knows the target.
         }
     }
     Ok(())
+}
+
+/// The allocator's program for one link.
+fn multi(program: &mut Program) -> Result<UprobeMulti, AttachError> {
+    let program: &mut UProbe = program.try_into()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    UprobeMulti::load(ALLOCATOR, program)
 }
 
 /// Takes a program and its links out of the kernel. One that was never loaded is left as it is.

@@ -241,6 +241,12 @@ pub const CATALOG: &[Signal] = &[
         purpose: "calls of the target's allocator",
         daemon: InDaemon::Never,
         entries_only: false,
-        rungs: &[Rung { backend: Backend::Uprobe, probes: &[probe(ALLOCATOR, Point::Allocator)] }],
+        rungs: &[
+            Rung {
+                backend: Backend::UprobeMulti,
+                probes: &[probe(ALLOCATOR, Point::AllocatorAtOnce)],
+            },
+            Rung { backend: Backend::Uprobe, probes: &[probe(ALLOCATOR, Point::Allocator)] },
+        ],
     },
 ];

@@ -2,6 +2,8 @@
 
 pub mod attach;
 pub mod catalog;
+pub mod own_code;
 pub mod perf;
 pub mod settings;
 mod signal;
+pub mod uprobe_multi;

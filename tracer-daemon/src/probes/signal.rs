@@ -57,12 +57,14 @@ pub enum Backend {
     Tracepoint,
     /// A software event of perf.
     Perf,
-    /// Breakpoints in a program's own code.
+    /// Breakpoints in a program's own code, all by one link.
+    UprobeMulti,
+    /// Breakpoints in a program's own code, each an event of perf.
     Uprobe,
 }
 
 impl Backend {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Fexit,
         Self::Fentry,
         Self::Kprobe,
@@ -70,6 +72,7 @@ impl Backend {
         Self::RawTracepoint,
         Self::Tracepoint,
         Self::Perf,
+        Self::UprobeMulti,
         Self::Uprobe,
     ];
 
@@ -84,6 +87,7 @@ impl Backend {
             Self::RawTracepoint => "raw_tracepoint",
             Self::Tracepoint => "tracepoint",
             Self::Perf => "perf",
+            Self::UprobeMulti => "uprobe_multi",
             Self::Uprobe => "uprobe",
         }
     }
@@ -133,4 +137,6 @@ pub enum Point {
     CpuClock,
     /// The functions of the target's allocator: which those are, and where, is found for each target.
     Allocator,
+    /// The same, with one link for all of them.
+    AllocatorAtOnce,
 }

@@ -1,6 +1,7 @@
 //! What a session does about the target's allocator.
 
 mod budget;
+mod links;
 mod probes;
 
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use tracer_common::ProcessId;
 
 pub use budget::{Budget, SAMPLING_GAP};
+use links::Program;
 pub(super) use probes::AllocatorProbes;
 use probes::Kernel;
 
@@ -50,7 +52,7 @@ impl Session {
             row.reason = left_out(&places);
         }
         let kernel = Kernel {
-            ebpf: &mut self.attached.ebpf,
+            program: Program::of(&mut self.attached),
             maps: &mut self.maps,
             control: &mut self.control,
         };
@@ -71,7 +73,7 @@ impl Session {
         act: impl FnOnce(&mut AllocatorProbes, Kernel<'_>) -> T,
     ) -> Option<T> {
         let kernel = Kernel {
-            ebpf: &mut self.attached.ebpf,
+            program: Program::of(&mut self.attached),
             maps: &mut self.maps,
             control: &mut self.control,
         };

@@ -5,38 +5,31 @@
 //! budget's part of the time, and after a pause of random length, which pays for it, they go in once
 //! more. Where calls are few enough they never come out, and every call is counted.
 //!
-//! Probes go in within tens of microseconds each. They come out one after the other, for the kernel waits
-//! for a grace period of RCU with each (110 ms on Linux 6.18, under its `event_mutex`); a thread does
-//! the waiting. So those that are hit most come out first, and what the others are hit meanwhile is paid for.
+//! Probes go in within tens of microseconds each. When they come out the kernel waits for grace periods of
+//! RCU; a thread does the waiting, and what probes are hit meanwhile is paid for.
 
 use std::{
-    cmp::Reverse,
     num::NonZeroU32,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use aya::{
-    Ebpf,
-    programs::{
-        ProgramError, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
-    },
-};
-use tracer_common::{AllocationCall, Control, ProcessId};
+use tracer_common::{Control, ProcessId};
 
-use super::budget::{Budget, cost_of};
+use super::{
+    budget::{Budget, cost_of},
+    links::{Links, Program},
+};
 use crate::{
     aggregate::allocations::{Allocations, allocations},
-    allocator::{Place, Places},
-    probes::catalog,
+    allocator::Places,
     session::random,
     source::KernelMaps,
 };
 
 /// What putting probes in and out takes.
 pub(in crate::session) struct Kernel<'a> {
-    pub(in crate::session) ebpf: &'a mut Ebpf,
+    pub(in crate::session) program: Program<'a>,
     pub(in crate::session) maps: &'a mut KernelMaps,
     pub(in crate::session) control: &'a mut Control,
 }
@@ -60,7 +53,7 @@ pub(in crate::session) struct AllocatorProbes {
 
 enum State {
     In {
-        probes: Vec<Probe>,
+        links: Links,
         since: Instant,
     },
     Leaving(JoinHandle<()>),
@@ -69,12 +62,6 @@ enum State {
     },
     /// Out for good.
     Over,
-}
-
-/// A probe that is in, as long as its link lives.
-struct Probe {
-    call: AllocationCall,
-    link: UProbeLink,
 }
 
 impl AllocatorProbes {
@@ -177,44 +164,33 @@ impl AllocatorProbes {
     fn put_in(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         self.state = State::Over;
         let begin = Instant::now();
-        let program: &mut UProbe = kernel
-            .ebpf
-            .program_mut(catalog::ALLOCATOR)
-            .and_then(|program| program.try_into().ok())
-            .ok_or("the object has no such program")?;
-        let attached: Result<Vec<_>, ProgramError> =
-            self.places.places.iter().map(|place| self.attach(program, place)).collect();
-        let probes = attached.map_err(|error| format!("the kernel refuses a probe: {error}"))?;
+        let offsets: Vec<_> = self.places.places.iter().map(|place| place.file_offset).collect();
+        let links = kernel.program.put_in(&self.places.file, &offsets, self.pid)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
         let since = Instant::now();
         self.last_switch = since - begin;
         // Coming out does the same to the target; what takes longer there is waiting.
         self.switching += 2 * self.last_switch;
-        self.state = State::In { probes, since };
+        self.state = State::In { links, since };
         Ok(())
-    }
-
-    fn attach(&self, program: &mut UProbe, place: &Place) -> Result<Probe, ProgramError> {
-        let location = UProbeAttachLocation::AbsoluteOffset(place.file_offset);
-        let scope = UProbeScope::OneProcess(self.pid);
-        let link = program.attach(location, &*self.places.file, scope)?;
-        Ok(Probe { call: place.call, link: program.take_link(link)? })
     }
 
     /// Ends counting at `now`, and begins to take the probes out.
     fn take_out(&mut self, kernel: &mut Kernel<'_>, now: Instant) -> Result<(), String> {
-        let State::In { mut probes, since } = std::mem::replace(&mut self.state, State::Over)
-        else {
+        let State::In { links, since } = std::mem::replace(&mut self.state, State::Over) else {
             return Ok(());
         };
         count(kernel, false);
         self.counted += now - since;
         let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        probes.sort_by_key(|probe| Reverse(calls.get(&probe.call).map_or(0, |one| one.calls)));
-        let leave = move || probes.into_iter().for_each(|probe| drop(probe.link));
+        let places = self.places.places.iter();
+        let hits = places.map(|place| {
+            (place.file_offset, calls.get(&place.call).map_or(0, |counter| counter.calls))
+        });
+        let hits = hits.collect();
         // Without a thread the links are dropped with what it should have done.
-        let thread = std::thread::Builder::new().spawn(leave);
+        let thread = std::thread::Builder::new().spawn(move || links.leave(&hits));
         self.state = State::Leaving(thread.map_err(|error| format!("no thread: {error}"))?);
         Ok(())
     }

@@ -1,0 +1,73 @@
+//! Putting probes into a process and taking them out, with one link or with one for each.
+
+use std::{cmp::Reverse, collections::HashMap, num::NonZeroU32, os::fd::OwnedFd, path::Path};
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
+    },
+};
+
+use crate::probes::{attach::Attached, catalog, uprobe_multi::UprobeMulti};
+
+/// The allocator's program, ready to be put in.
+pub(in crate::session) struct Program<'a> {
+    ebpf: &'a mut Ebpf,
+    /// Where the kernel has links of many places.
+    multi: Option<&'a UprobeMulti>,
+}
+
+/// Probes that are in, as long as this lives.
+pub(super) enum Links {
+    /// All by one.
+    One(OwnedFd),
+    /// Each with its offset in the file.
+    Each(Vec<(u64, UProbeLink)>),
+}
+
+impl<'a> Program<'a> {
+    pub(in crate::session) fn of(attached: &'a mut Attached) -> Self {
+        Self { ebpf: &mut attached.ebpf, multi: attached.multi.as_ref() }
+    }
+
+    /// Puts it in at these offsets of a file, for one process.
+    pub(super) fn put_in(
+        &mut self,
+        file: &Path,
+        offsets: &[u64],
+        pid: NonZeroU32,
+    ) -> Result<Links, String> {
+        if let Some(multi) = self.multi {
+            let link = multi.link(file, offsets, pid.get());
+            return link.map(Links::One).map_err(|error| format!("the kernel refuses: {error}"));
+        }
+        let program: &mut UProbe = self
+            .ebpf
+            .program_mut(catalog::ALLOCATOR)
+            .and_then(|program| program.try_into().ok())
+            .ok_or("the object has no such program")?;
+        let attach = |offset: &u64| -> Result<_, ProgramError> {
+            let location = UProbeAttachLocation::AbsoluteOffset(*offset);
+            let link = program.attach(location, file, UProbeScope::OneProcess(pid))?;
+            Ok((*offset, program.take_link(link)?))
+        };
+        let links: Result<_, _> = offsets.iter().map(attach).collect();
+        links.map(Links::Each).map_err(|error| format!("the kernel refuses a probe: {error}"))
+    }
+}
+
+impl Links {
+    /// Takes them out, which can last a second: first those that are hit most, for the others are hit
+    /// until their turn comes.
+    pub(super) fn leave(self, hits: &HashMap<u64, u64>) {
+        match self {
+            Self::One(link) => drop(link),
+            Self::Each(mut links) => {
+                links.sort_by_key(|(offset, _)| Reverse(hits.get(offset).copied()));
+                links.into_iter().for_each(drop);
+            }
+        }
+    }
+}
