@@ -256,7 +256,11 @@ fn attach_probe(
         Point::AllocatorAtOnce => {
             // Old kernels load the program as well, and refuse the link.
             let (own, pid) = (OwnCode::find()?, std::process::id());
-            multi(program)?.link(&own.file, &[own.emulated], pid)?;
+            let link = multi(program)?.link(&own.file, &[own.emulated], pid);
+            link.map_err(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) => "the kernel has no such links; Linux 6.6 has".into(),
+                _ => AttachError::from(error),
+            })?;
         }
         Point::Allocator => {
             let program: &mut UProbe = program.try_into()?;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod links;
+mod price;
 mod probes;
 
 use std::time::Instant;

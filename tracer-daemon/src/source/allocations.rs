@@ -42,6 +42,14 @@ impl AllocationMaps {
         let nothing = vec![AllocationCounter::NONE; nr_cpus().map_err(|(_, error)| error)?];
         let counter = AllocationKey { process, call: site.call, reserved: 0 };
         self.calls.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
+        self.add_site(key, site)
+    }
+
+    /// Says what a probe sees, one whose hits are not to be counted as calls.
+    ///
+    /// # Errors
+    /// When the table is full.
+    pub fn add_site(&mut self, key: SiteKey, site: Site) -> Result<(), MapError> {
         self.sites.insert(key, site, 0)
     }
 

@@ -43,7 +43,10 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let uprobes = || machine.cannot_use("malloc", "uprobe");
     let lacks = |program| uprobes().or_else(|| machine.lacks(&[program]));
     let mut trials = vec![
-        trial("every_call_of_glibc_is_counted", uprobes(), || every_call("")),
+        trial("every_call_of_glibc_is_counted", uprobes(), || every_call("", &[])),
+        trial("every_call_is_counted_by_uprobes_of_perf", uprobes(), || {
+            every_call("", &["--backend", "malloc=uprobe"])
+        }),
         trial("beneath_the_budget_every_call_is_counted", uprobes(), beneath_the_budget),
         trial("above_the_budget_shares_are_true", uprobes(), above_the_budget),
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
@@ -59,7 +62,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trials.push(trial(
             format!("every_call_of_{family}_is_counted"),
             vm.clone().or_else(uprobes).or(absent.clone()),
-            move || every_call(&file.to_string_lossy()),
+            move || every_call(&file.to_string_lossy(), &[]),
         ));
         let file = Path::new(LIBRARIES).join(library);
         trials.push(trial(
@@ -99,13 +102,14 @@ fn allocations(recording: &Recording) -> Result<&Allocations, Failed> {
     Ok(snapshot.allocations.as_ref().ok_or_else(|| format!("nothing was counted: {rows:?}"))?)
 }
 
-/// A preloaded library, or none.
-fn every_call(library: &str) -> Result<(), Failed> {
+/// A preloaded library, or none, and further options.
+fn every_call(library: &str, options: &[&str]) -> Result<(), Failed> {
     let mut command = program();
     if !library.is_empty() {
         command.env("LD_PRELOAD", library);
     }
-    let (recording, kept) = measure(&mut command, ROUNDS, &["--malloc", "--budget", "100%"])?;
+    let options = [&["--malloc", "--budget", "100%"], options].concat();
+    let (recording, kept) = measure(&mut command, ROUNDS, &options)?;
     equals_the_truth(&recording, ROUNDS, kept)
 }
 

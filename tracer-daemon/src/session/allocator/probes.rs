@@ -17,8 +17,9 @@ use std::{
 use tracer_common::{Control, ProcessId};
 
 use super::{
-    budget::{Budget, cost_of},
+    budget::Budget,
     links::{Links, Program},
+    price::Prices,
 };
 use crate::{
     aggregate::allocations::{Allocations, allocations},
@@ -40,6 +41,7 @@ pub(in crate::session) struct AllocatorProbes {
     pid: NonZeroU32,
     places: Places,
     budget: Budget,
+    prices: Prices,
     state: State,
     /// When the window began, and what had been spent until then.
     since: Instant,
@@ -76,11 +78,13 @@ impl AllocatorProbes {
             let added = kernel.maps.allocations.add(process, place.key, place.site);
             added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
         }
+        let prices = Prices::measure(&mut kernel.program, kernel.maps);
         let mut probes = Self {
             process,
             pid: NonZeroU32::new(process.pid).ok_or("the idle task has no allocator")?,
             places,
             budget,
+            prices,
             state: State::Over,
             since: Instant::now(),
             spent_before: Duration::ZERO,
@@ -147,7 +151,7 @@ impl AllocatorProbes {
 
     fn spent_ever(&self, maps: &KernelMaps) -> Duration {
         // A map of this size can always be read.
-        cost_of(maps.allocations.hits().unwrap_or_default()) + self.switching
+        self.prices.of(maps.allocations.hits().unwrap_or_default()) + self.switching
     }
 
     fn plan_return(&mut self, maps: &KernelMaps, now: Instant) -> Result<(), String> {
