@@ -8,6 +8,8 @@
 mod block;
 #[path = "shared/cpu_time.rs"]
 mod cpu_time;
+#[path = "shared/slice.rs"]
+mod slice;
 #[path = "shared/tracer.rs"]
 mod tracer;
 
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use block::{give_block_back, take_block};
 use clap::{Parser, ValueEnum};
 use cpu_time::cpu_time;
+use slice::Slice;
 
 const PAGE: usize = 4096;
 
@@ -68,7 +71,7 @@ fn main() {
         handle_request(&options, &mut kept);
         cycles += 1;
         work(spin);
-        if slice_length.is_some_and(|length| slice.begin.elapsed() >= length) {
+        if slice_length.is_some_and(|length| slice.lasted(length)) {
             slice = slice.end(cycles);
         }
         if options.pause_us > 0 {
@@ -122,26 +125,6 @@ fn touch(block: *mut u8, options: &Options) {
     for touch in 0..options.touches {
         // SAFETY: `touches × stride` is within the block.
         unsafe { block.add(touch * stride).write_volatile(1) };
-    }
-}
-
-/// A stretch of work, reported by itself so that a measurement can tell before from after.
-struct Slice {
-    begin: Instant,
-    cpu: Duration,
-    cycles: u64,
-}
-
-impl Slice {
-    fn begin() -> Self {
-        Self { begin: Instant::now(), cpu: cpu_time(), cycles: 0 }
-    }
-
-    /// `cycles` are those since the program began.
-    fn end(self, cycles: u64) -> Self {
-        let cpu = cpu_time() - self.cpu;
-        println!("slice {:.1}", cpu.as_nanos() as f64 / (cycles - self.cycles) as f64);
-        Self { cycles, ..Self::begin() }
     }
 }
 

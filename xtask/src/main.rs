@@ -25,7 +25,7 @@ enum Command {
     /// Formatting and clippy, with warnings as errors
     Lint,
     /// What tracing costs the traced, next to other tracers, as ratios measured by turns
-    Bench,
+    Bench(bench::Args),
     /// Run a command in a virtual machine, under one or all of the kernels that are tested
     ///
     /// Kernels are kept in target/vm/kernels; delete that to have newer ones fetched.
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
-        Command::Bench => bench::run(),
+        Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
     };
     match result {

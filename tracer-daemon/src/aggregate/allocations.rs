@@ -1,7 +1,11 @@
 //! Calls of the allocator, as a recording has them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
+use super::allocation_rate::CallRate;
 use serde::{Deserialize, Serialize};
 use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 
@@ -18,6 +22,8 @@ pub struct Allocations {
     pub duty: f64,
     /// Calls that a counted one stands for; unknown if none of the window was watched.
     pub weight: Option<f64>,
+    /// Calls per second of all functions together, also while they were not counted.
+    pub calls_per_second: Option<CallRate>,
     /// False: every call of the window was counted.
     pub sampled: bool,
     /// Calls whose stack was taken, one for each so many bytes; the stacks' numbers are estimated from
@@ -46,12 +52,24 @@ pub struct SizeCalls {
     pub calls: u64,
 }
 
-/// From the counters of a window of which `duty` was watched, and the number of its samples.
+/// How a window was watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Its length.
+    pub window: Duration,
+    /// The share of it in which calls were counted.
+    pub duty: f64,
+    /// What follows for all of it.
+    pub rate: Option<CallRate>,
+    /// Stacks that were taken.
+    pub stack_samples: u64,
+}
+
+/// From the counters of a window.
 #[must_use]
 pub fn allocations(
     counters: &HashMap<AllocationCall, AllocationCounter>,
-    duty: f64,
-    stack_samples: u64,
+    Counted { window, duty, rate, stack_samples }: Counted,
 ) -> Allocations {
     let totals = |(call, counter): (&AllocationCall, &AllocationCounter)| {
         let bytes = call.bytes([0; 3]).map(|_| counter.bytes);
@@ -61,11 +79,13 @@ pub fn allocations(
         bytes: 1 << class,
         calls: counters.values().map(|counter| counter.sizes[class]).sum(),
     };
+    let calls = counters.values().map(|counter| counter.calls).sum();
     Allocations {
         functions: counters.iter().map(totals).collect(),
         sizes: (0..SIZE_CLASSES).map(of_class).filter(|size| size.calls > 0).collect(),
         duty,
         weight: (duty > 0.0).then(|| duty.recip()),
+        calls_per_second: if duty < 1.0 { rate } else { CallRate::exact(calls, window) },
         sampled: duty < 1.0,
         stack_samples,
     }
@@ -82,9 +102,13 @@ mod tests {
         HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)])
     }
 
+    fn counted(duty: f64) -> Counted {
+        Counted { window: Duration::from_secs(10), duty, rate: None, stack_samples: 7 }
+    }
+
     #[test]
     fn nothing_is_scaled() {
-        let all = allocations(&counters(), 0.25, 7);
+        let all = allocations(&counters(), counted(0.25));
         assert_eq!(all.functions["malloc"].calls, 3);
         assert_eq!(all.functions["malloc"].bytes, Some(240));
         assert_eq!(all.functions["free"], FunctionTotals { calls: 2, ..Default::default() });
@@ -94,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_whole_window_is_no_sample() {
-        let all = allocations(&counters(), 1.0, 0);
+        let all = allocations(&counters(), counted(1.0));
         assert!(!all.sampled && all.weight == Some(1.0));
-        assert_eq!(allocations(&counters(), 0.0, 0).weight, None);
+        assert_eq!(allocations(&counters(), counted(0.0)).weight, None);
     }
 }

@@ -1,6 +1,7 @@
 //! Events and counters become a [`Snapshot`]. Pure: time is an argument.
 
 mod addresses;
+pub mod allocation_rate;
 pub mod allocation_samples;
 pub mod allocations;
 pub mod area_rounds;

@@ -1,4 +1,5 @@
 use std::{
+    fmt::Write as _,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -6,10 +7,11 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
+use tracer_common::ProbeCost;
 
 use super::tracing::Format;
 use crate::{
-    allocator,
+    allocator::{self, Place},
     census::ProcRoot,
     error::Error,
     kernel::{self, privileges},
@@ -79,6 +81,19 @@ struct Patient {
     allocator: Option<String>,
     /// The allocator's file.
     module: Option<PathBuf>,
+    /// Where `--malloc` would put its probes.
+    probes: Vec<AllocatorProbe>,
+    /// Functions in which there is no place for one.
+    refused: Vec<&'static str>,
+}
+
+/// A place in an allocator's function.
+#[derive(Serialize)]
+struct AllocatorProbe {
+    function: &'static str,
+    file_offset: u64,
+    /// Otherwise the processor has to step over the instruction, for ten times the price.
+    emulated: bool,
 }
 
 impl Patient {
@@ -86,7 +101,16 @@ impl Patient {
         let Self { pid, comm, .. } = self;
         match (&self.allocator, &self.module) {
             (Some(allocator), Some(module)) => {
-                format!("{comm} (pid {pid}): {allocator}, {}", module.display())
+                let mut text = format!("{comm} (pid {pid}): {allocator}, {}\n", module.display());
+                for AllocatorProbe { function, file_offset, emulated } in &self.probes {
+                    let price = if *emulated { "" } else { "  stepped over: ten times as dear" };
+                    let _ = writeln!(text, "  {function:<16} probe at {file_offset:#x}{price}");
+                }
+                for function in &self.refused {
+                    let _ =
+                        writeln!(text, "  {function:<16} no place is sure to see each call once");
+                }
+                text
             }
             _ => format!(
                 "{comm} (pid {pid}): no file of it tells its allocator; system calls and faults can \
@@ -99,10 +123,19 @@ impl Patient {
 fn examine_process(pid: u32) -> Result<Patient, Error> {
     let root = ProcRoot::default();
     let comm = root.stat(pid)?.comm;
-    let found = allocator::find(&root, pid, &root.areas(pid)?.areas);
-    let (allocator, module) =
-        found.map(|allocator| (allocator.to_string(), allocator.module)).unzip();
-    Ok(Patient { pid, comm, allocator, module })
+    let areas = root.areas(pid)?.areas;
+    let (allocator, module) = allocator::find(&root, pid, &areas)
+        .map(|allocator| (allocator.to_string(), allocator.module))
+        .unzip();
+    let places = allocator::places(&root, pid, &areas);
+    let (places, refused) = places.map(|found| (found.places, found.refused)).unwrap_or_default();
+    let probe = |place: Place| AllocatorProbe {
+        function: place.call.name(),
+        file_offset: place.file_offset,
+        emulated: place.site.cost == ProbeCost::Emulated as u32,
+    };
+    let probes = places.into_iter().map(probe).collect();
+    Ok(Patient { pid, comm, allocator, module, probes, refused })
 }
 
 fn examine_kernel() -> Result<Examination, Error> {

@@ -4,6 +4,7 @@ mod budget;
 mod links;
 mod price;
 mod probes;
+mod readings;
 
 use std::time::Instant;
 
@@ -37,9 +38,9 @@ impl Session {
         }
     }
 
-    /// Takes the probes out of a process whose window ended at `now`.
-    pub(super) fn release_allocator(&mut self, now: Instant) {
-        self.with_probes(|probes, kernel| probes.end(kernel, now));
+    /// Takes the probes out of a process whose window has ended.
+    pub(super) fn release_allocator(&mut self) {
+        self.with_probes(AllocatorProbes::end);
     }
 
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {

@@ -148,7 +148,7 @@ impl Session {
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
         let traced = Traced::begin(&self.root, found)?;
         if let Some(probes) = &mut self.allocator {
-            probes.window_begins(traced.since, &self.maps);
+            probes.window_begins(&self.maps);
         }
         self.traced = Some(traced);
         if flags & Target::FROM_EXEC == 0 {
@@ -244,7 +244,7 @@ impl Session {
         }
         self.tick();
         self.cost.end(&self.attached.ebpf, now);
-        self.release_allocator(now);
+        self.release_allocator();
         Ok(())
     }
 

@@ -10,6 +10,9 @@
  * waits for another line. Of the bytes, 70 % are taken by take_small, 20 % by take_medium and 10 % by
  * take_large, by turns.
  *
+ * allocations steady WORK: a thread takes and frees 64 bytes and counts to WORK, for ever. Says "ready", then for
+ * each line "pairs NUMBER NANOSECONDS" so far.
+ *
  * In the middle of the work the process forks; the child takes and frees a block as often as a thread has
  * rounds, and has to end well.
  *
@@ -31,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -138,8 +142,42 @@ __attribute__((noinline, noreturn)) static void run_sites(void)
     _exit(0);
 }
 
+static atomic_long pairs;
+static long work;
+
+__attribute__((noreturn)) static void *steady(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        free(got(malloc(64), "malloc"));
+        pairs++;
+        for (volatile long step = 0; step < work; step++)
+            ;
+    }
+}
+
+__attribute__((noreturn)) static void run_steady(void)
+{
+    pthread_t thread;
+    char line[64];
+    must(pthread_create(&thread, NULL, steady, NULL) == 0, "pthread_create");
+    say("ready\n");
+    for (;;) {
+        struct timespec now;
+        wait_for_line();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        snprintf(line, sizeof line, "pairs %ld %ld\n", (long)pairs,
+                 now.tv_sec * 1000000000L + now.tv_nsec);
+        say(line);
+    }
+}
+
 int main(int count, char **words)
 {
+    if (count > 2 && strcmp(words[1], "steady") == 0) {
+        work = atol(words[2]);
+        run_steady();
+    }
     if (count > 1 && strcmp(words[1], "hot") == 0)
         run_hot();
     if (count > 1 && strcmp(words[1], "sites") == 0)

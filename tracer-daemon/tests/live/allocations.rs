@@ -1,5 +1,6 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod rate;
 mod sites;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
@@ -40,6 +41,7 @@ const FLAGS: [&str; 3] = ["-O1", "-fno-builtin", "-pthread"];
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let vm = machine.is_vm().then(|| "Debian's libraries are on the host".to_owned());
+    let slow = machine.is_vm().then(|| "an emulated CPU's time proves nothing".to_owned());
     let uprobes = || machine.cannot_use("malloc", "uprobe");
     let lacks = |program| uprobes().or_else(|| machine.lacks(&[program]));
     let mut trials = vec![
@@ -49,6 +51,11 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         }),
         trial("beneath_the_budget_every_call_is_counted", uprobes(), beneath_the_budget),
         trial("above_the_budget_shares_are_true", uprobes(), above_the_budget),
+        trial(
+            "the_rate_above_the_budget_holds_the_truth",
+            slow.or_else(uprobes),
+            rate::holds_the_truth,
+        ),
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
         trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),

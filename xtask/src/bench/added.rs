@@ -3,13 +3,10 @@
 
 use super::{
     rounds::{Rounds, heading},
-    tracer::{ADDED, Tracer},
+    tracer::{ADDED, Tracer, doctor},
     workload::Workload,
 };
-use crate::sh;
 use anyhow::{Context, Result};
-use serde_json::Value;
-use std::process::Command;
 
 /// Rounds of both. A ratio close to 1 needs many.
 const ROUNDS: usize = 15;
@@ -19,7 +16,7 @@ const LIMIT: f64 = 1.03;
 
 /// Measures and prints the ratio, and next to it that of the foundation to itself.
 pub(super) fn run() -> Result<()> {
-    let mut workload = Workload::start(&["--touches", "6"])?;
+    let mut workload = Workload::start("mmap_churn", &["--touches", "6"])?;
     let (mut control, mut added) = (Rounds::default(), Rounds::default());
     for round in 1..=ROUNDS {
         eprint!("\rround {round} of {ROUNDS} ");
@@ -36,9 +33,7 @@ pub(super) fn run() -> Result<()> {
 
 /// The ratio holds for the signals that this kernel has, and by these rungs.
 fn print_signals() -> Result<()> {
-    let mut doctor = Command::new(sh::workspace().join("target/release/alloctrace"));
-    let text = sh::output(doctor.args(["doctor", "--format", "json"]))?;
-    let examination: Value = serde_json::from_str(&text)?;
+    let examination = doctor(&[])?;
     let rows = examination["rungs"].as_array().context("the doctor has no rungs")?;
     let rung = |signal: &str| {
         let used = rows.iter().find(|row| row["signal"] == signal && row["used"] == true)?;

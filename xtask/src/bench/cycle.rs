@@ -39,7 +39,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 fn measure(shape: &Shape) -> Result<()> {
-    let mut workload = Workload::start(shape.arguments)?;
+    let mut workload = Workload::start("mmap_churn", shape.arguments)?;
     let mut all: Vec<_> = Tracer::ALL.iter().map(|&tracer| (tracer, Rounds::default())).collect();
     for round in 1..=ROUNDS {
         eprint!("\rround {round} of {ROUNDS} ");

@@ -2,6 +2,7 @@
 //! machine which slows down slows down both sides.
 
 mod added;
+mod allocator;
 mod census;
 mod cycle;
 mod rounds;
@@ -14,18 +15,52 @@ use crate::{
     sh,
 };
 use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+/// What to measure
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// These only [default: all]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The worst-case cycle under each tracer
+    Cycle,
+    /// What came after the foundation
+    Added,
+    /// A loop of malloc and free
+    Allocator,
+    /// A census
+    Census,
+}
 
 /// Measures and prints ratios.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if !sh::is_root() {
         bail!("tracing needs root: run it with sudo");
     }
     setup::ensure(&[Group::Build, Group::Bench])?;
     let daemon = ["--release", "--package", "tracer-daemon", "--bins", "--examples"];
     cargo::build(&[["build"].as_slice(), &daemon].concat())?;
-    cycle::run()?;
-    added::run()?;
-    census::run()
+    for part in Part::value_variants() {
+        if args.parts.is_empty() || args.parts.contains(part) {
+            part.run()?;
+        }
+    }
+    Ok(())
+}
+
+impl Part {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Cycle => cycle::run(),
+            Self::Added => added::run(),
+            Self::Allocator => allocator::run(),
+            Self::Census => census::run(),
+        }
+    }
 }
 
 /// A ratio of rounds: the median, and between which the middle half lies.

@@ -12,17 +12,28 @@ const STEADY: f64 = 0.025;
 /// Attempts at a round on an unsteady machine.
 const ATTEMPTS: usize = 4;
 
-/// Measured in each turn.
-const TURN: Duration = Duration::from_millis(700);
+/// Nanoseconds for a cycle.
+type Measure = fn(&mut Workload) -> Result<f64>;
 
 /// Nanoseconds for a cycle, base and other, by round.
-#[derive(Default)]
 pub(super) struct Rounds {
+    measure: Measure,
     pairs: Vec<(f64, f64)>,
     left_out: usize,
 }
 
+impl Default for Rounds {
+    /// Of what is the same in every moment a short turn tells enough.
+    fn default() -> Self {
+        Self::of(|workload| workload.median(Duration::from_millis(700)))
+    }
+}
+
 impl Rounds {
+    pub(super) fn of(measure: Measure) -> Self {
+        Self { measure, pairs: Vec::new(), left_out: 0 }
+    }
+
     /// Measures a cycle under `other` between two under `base`.
     pub(super) fn add(
         &mut self,
@@ -31,9 +42,9 @@ impl Rounds {
         other: Tracer,
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            let before = under(base, workload)?;
-            let between = under(other, workload)?;
-            let after = under(base, workload)?;
+            let before = self.under(base, workload)?;
+            let between = self.under(other, workload)?;
+            let after = self.under(base, workload)?;
             if (after / before - 1.0).abs() <= STEADY {
                 self.pairs.push(((before + after) / 2.0, between));
                 return Ok(());
@@ -41,6 +52,13 @@ impl Rounds {
             self.left_out += 1;
         }
         Ok(())
+    }
+
+    fn under(&self, tracer: Tracer, workload: &mut Workload) -> Result<f64> {
+        let running = tracer.start(workload.pid())?;
+        let nanoseconds = (self.measure)(workload)?;
+        running.stop()?;
+        Ok(nanoseconds)
     }
 
     /// A line of the table: the median ratio, between which the middle half lies, the nanoseconds
@@ -65,12 +83,4 @@ pub(super) fn heading(event: &str) -> String {
         "middle half",
         format!("per {event}")
     )
-}
-
-/// Nanoseconds for a cycle.
-fn under(tracer: Tracer, workload: &mut Workload) -> Result<f64> {
-    let running = tracer.start(workload.pid())?;
-    let nanoseconds = workload.nanoseconds(TURN)?;
-    running.stop()?;
-    Ok(nanoseconds)
 }

@@ -2,9 +2,12 @@
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -21,6 +24,14 @@ pub(super) enum Tracer {
     Daemon,
     Bpftrace,
     Strace,
+    /// With the allocator's calls, as many as the budget allows.
+    Malloc,
+    /// With every call of the allocator, and nothing else.
+    EveryCall,
+    /// Empty programs of bpftrace where alloctrace has its probes.
+    EmptyProbes,
+    /// The allocator's calls, bytes and sizes.
+    BpftraceMalloc,
 }
 
 /// What bpftrace needs to tell the same: calls, failures, bytes and durations of both system
@@ -34,6 +45,9 @@ tracepoint:syscalls:sys_exit_munmap /@begin[tid]/ {
     @munmap = hist(nsecs - @begin[tid]); delete(@begin[tid]); }
 software:page-faults:1 /pid == PID/ { @faults = count(); }
 ";
+
+/// What it needs for the same of `malloc`.
+const COUNT_MALLOC: &str = "@calls = count(); @bytes = sum(arg0); @sizes = hist(arg0);";
 
 /// Signals that came after the foundation's: calls, faults, processes.
 pub(super) const ADDED: [&str; 7] = [
@@ -64,29 +78,55 @@ impl Tracer {
             Self::Daemon => "alloctrace daemon",
             Self::Bpftrace => "bpftrace, the same",
             Self::Strace => "strace -c",
+            Self::Malloc => "attach --malloc",
+            Self::EveryCall => "--malloc alone, 100%",
+            Self::EmptyProbes => "empty probes, there",
+            Self::BpftraceMalloc => "bpftrace, the same",
         }
     }
 
     /// Starts it and waits until it traces.
     pub(super) fn start(self, pid: u32) -> Result<Running> {
-        let alloctrace = sh::workspace().join("target/release/alloctrace");
         let pid = pid.to_string();
         let (mut command, ready) = match self {
             Self::Nothing => return Ok(Running(None)),
-            Self::Attach => (with(alloctrace, &["attach", "--pid", &pid]), "tracing "),
+            Self::Attach => (with(alloctrace(), &["attach", "--pid", &pid]), "tracing "),
             Self::Foundation => {
-                let mut command = with(alloctrace, &["attach", "--pid", &pid]);
+                let mut command = with(alloctrace(), &["attach", "--pid", &pid]);
                 command.args(ADDED.map(|signal| format!("--backend={signal}=off")));
                 (command, "tracing ")
             }
-            Self::Daemon => (with(alloctrace, &["daemon", "--listen", "127.0.0.1:0"]), "serving "),
+            Self::Daemon => {
+                (with(alloctrace(), &["daemon", "--listen", "127.0.0.1:0"]), "serving ")
+            }
             Self::Bpftrace => {
                 (with("bpftrace", &["-e", &BPFTRACE.replace("PID", &pid)]), "Attaching ")
             }
             Self::Strace => (with("strace", &["-f", "-c", "-p", &pid]), "attached"),
+            Self::Malloc => {
+                (with(alloctrace(), &["attach", "--malloc", "--pid", &pid]), "tracing ")
+            }
+            Self::EveryCall => {
+                let mut command = with(alloctrace(), &["attach", "--malloc", "--budget", "100%"]);
+                let others = signals()?.into_iter().filter(|signal| signal != "malloc");
+                command.args(others.map(|signal| format!("--backend={signal}=off")));
+                command.args(["--pid", &pid]);
+                (command, "tracing ")
+            }
+            Self::EmptyProbes => {
+                let places = malloc_and_free(&pid)?;
+                let script = places.map(|place| format!("{place} {{}}")).concat();
+                (with("bpftrace", &["-p", &pid, "-e", &script]), "Attaching ")
+            }
+            Self::BpftraceMalloc => {
+                let [malloc, free] = malloc_and_free(&pid)?;
+                let script =
+                    format!("{malloc} {{ {COUNT_MALLOC} }} {free} {{ @frees = count(); }}");
+                (with("bpftrace", &["-p", &pid, "-e", &script]), "Attaching ")
+            }
         };
         // bpftrace says it on stdout, the others on stderr.
-        let on_stdout = matches!(self, Self::Bpftrace);
+        let on_stdout = matches!(self, Self::Bpftrace | Self::EmptyProbes | Self::BpftraceMalloc);
         let (out, err) = if on_stdout {
             (Stdio::piped(), Stdio::null())
         } else {
@@ -106,6 +146,38 @@ impl Tracer {
         sleep(Duration::from_millis(400));
         Ok(Running(Some(child)))
     }
+}
+
+fn alloctrace() -> PathBuf {
+    sh::workspace().join("target/release/alloctrace")
+}
+
+/// Every signal that there is.
+fn signals() -> Result<BTreeSet<String>> {
+    let examination = doctor(&[])?;
+    let rungs = examination["rungs"].as_array().context("the doctor has no rungs")?;
+    Ok(rungs.iter().filter_map(|rung| rung["signal"].as_str()).map(str::to_owned).collect())
+}
+
+/// bpftrace's words for where alloctrace has its probes on `malloc` and `free`. An offset in the C library's
+/// file is the address in it, as bpftrace wants it.
+fn malloc_and_free(pid: &str) -> Result<[String; 2]> {
+    let patient = doctor(&["--pid", pid])?;
+    let file = patient["module"].as_str().context("the workload has no allocator")?;
+    let probes = patient["probes"].as_array().context("the doctor has no probes")?;
+    let place = |function: &str| {
+        let probe = probes.iter().find(|probe| probe["function"] == function)?;
+        Some(format!("uprobe:{file}:{:#x}", probe["file_offset"].as_u64()?))
+    };
+    let missing = "malloc or free cannot be probed";
+    Ok([place("malloc").context(missing)?, place("free").context(missing)?])
+}
+
+/// What the doctor says.
+pub(super) fn doctor(arguments: &[&str]) -> Result<Value> {
+    let mut doctor = Command::new(alloctrace());
+    let text = sh::output(doctor.args(["doctor", "--format", "json"]).args(arguments))?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 fn with(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {

@@ -16,8 +16,8 @@ pub(super) struct Workload {
 
 impl Workload {
     /// Starts it.
-    pub(super) fn start(arguments: &[&str]) -> Result<Self> {
-        let program = sh::workspace().join("target/release/examples/mmap_churn");
+    pub(super) fn start(example: &str, arguments: &[&str]) -> Result<Self> {
+        let program = sh::workspace().join("target/release/examples").join(example);
         let mut child = Command::new(&program)
             .args(["--slice-ms", "20"])
             .args(arguments)
@@ -43,7 +43,18 @@ impl Workload {
     }
 
     /// The median cost of a cycle from now on, in nanoseconds of its CPU time.
-    pub(super) fn nanoseconds(&mut self, turn: Duration) -> Result<f64> {
+    pub(super) fn median(&mut self, turn: Duration) -> Result<f64> {
+        Ok(super::median(self.slices(turn)?.into_iter()))
+    }
+
+    /// The mean cost of a cycle from now on, in nanoseconds of its CPU time: by all cycles, of which a dear
+    /// slice has few.
+    pub(super) fn mean(&mut self, turn: Duration) -> Result<f64> {
+        let slices = self.slices(turn)?;
+        Ok(slices.len() as f64 / slices.iter().map(|slice| slice.recip()).sum::<f64>())
+    }
+
+    fn slices(&mut self, turn: Duration) -> Result<Vec<f64>> {
         // The first ones began before the turn.
         let begun = self.slices.try_iter().count();
         let _ = (begun, self.slices.recv()?);
@@ -58,7 +69,7 @@ impl Workload {
         if slices.is_empty() {
             bail!("the workload did not get to a single slice in {turn:?}");
         }
-        Ok(super::median(slices.into_iter()))
+        Ok(slices)
     }
 }
 

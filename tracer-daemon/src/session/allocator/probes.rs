@@ -20,13 +20,21 @@ use super::{
     budget::Budget,
     links::{Links, Program},
     price::Prices,
+    readings::{Readings, own_cpu_time},
 };
 use crate::{
-    aggregate::allocations::{Allocations, allocations},
+    aggregate::{
+        allocation_rate::Moments,
+        allocations::{Allocations, Counted, allocations},
+    },
     allocator::Places,
     session::random,
     source::KernelMaps,
 };
+
+/// How long probes stay in once the budget has been exceeded, whatever happens meanwhile: a length that
+/// followed the calls would leave out those of busy times.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What putting probes in and out takes.
 pub(in crate::session) struct Kernel<'a> {
@@ -44,10 +52,16 @@ pub(in crate::session) struct AllocatorProbes {
     prices: Prices,
     state: State,
     /// When the window began, and what had been spent until then.
-    since: Instant,
+    began: Readings,
     spent_before: Duration,
-    /// How long the probes were in, up to the last time they came out.
+    /// What was counted before the probes last went out, and when they did.
+    moments: Moments,
+    out_since: Option<Instant>,
+    /// How long the probes were in, up to the last time they came out, and the process's CPU time then.
     counted: Duration,
+    counted_cpu: Duration,
+    /// What stood there when the window ended.
+    ended: Option<Readings>,
     /// How long putting in and taking out took, altogether and the last time that they went in.
     switching: Duration,
     last_switch: Duration,
@@ -56,7 +70,7 @@ pub(in crate::session) struct AllocatorProbes {
 enum State {
     In {
         links: Links,
-        since: Instant,
+        began: Readings,
     },
     Leaving(JoinHandle<()>),
     Out {
@@ -86,9 +100,13 @@ impl AllocatorProbes {
             budget,
             prices,
             state: State::Over,
-            since: Instant::now(),
+            began: Readings::now(kernel.maps, process, prices),
+            moments: Moments::default(),
+            out_since: None,
             spent_before: Duration::ZERO,
             counted: Duration::ZERO,
+            counted_cpu: Duration::ZERO,
+            ended: None,
             switching: Duration::ZERO,
             last_switch: Duration::ZERO,
         };
@@ -97,11 +115,11 @@ impl AllocatorProbes {
     }
 
     /// The window began. What was spent before is not charged to it.
-    pub(in crate::session) fn window_begins(&mut self, now: Instant, maps: &KernelMaps) {
-        self.since = now;
+    pub(in crate::session) fn window_begins(&mut self, maps: &KernelMaps) {
+        self.began = self.read(maps);
         self.spent_before = self.spent_ever(maps);
-        if let State::In { since, .. } = &mut self.state {
-            *since = now;
+        if let State::In { began, .. } = &mut self.state {
+            *began = self.began;
         }
     }
 
@@ -112,10 +130,13 @@ impl AllocatorProbes {
         now: Instant,
     ) -> Result<(), String> {
         match &self.state {
-            State::In { .. } => {
-                let spent = self.spent(kernel.maps);
-                if self.budget.is_exceeded(spent, now - self.since) {
-                    self.take_out(&mut kernel, now)?;
+            State::In { began, .. } => {
+                let is_over = match self.out_since {
+                    Some(_) => now >= began.at + MOMENT,
+                    None => self.budget.is_exceeded(self.spent(kernel.maps), now - self.began.at),
+                };
+                if is_over {
+                    self.take_out(&mut kernel)?;
                 }
             }
             State::Leaving(thread) if thread.is_finished() => self.plan_return(kernel.maps, now)?,
@@ -125,9 +146,10 @@ impl AllocatorProbes {
         Ok(())
     }
 
-    /// The window ended at `now`.
-    pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>, now: Instant) {
-        if let Err(why) = self.take_out(&mut kernel, now) {
+    /// The window has ended.
+    pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>) {
+        self.ended = Some(self.read(kernel.maps));
+        if let Err(why) = self.take_out(&mut kernel) {
             log::debug!("{why}");
         }
     }
@@ -139,14 +161,24 @@ impl AllocatorProbes {
         window: Duration,
         stack_samples: u64,
     ) -> Result<Allocations, aya::maps::MapError> {
+        let rate = self.ended.and_then(|ended| {
+            let rest = (ended.at - self.began.at).saturating_sub(self.counted);
+            let cpu = ended.cpu_since(self.began).saturating_sub(self.counted_cpu);
+            self.moments.rate(cpu, rest)
+        });
         let duty = self.counted.div_duration_f64(window).min(1.0);
-        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples))
+        let counted = Counted { window, duty, rate, stack_samples };
+        Ok(allocations(&maps.allocations.read(self.process)?, counted))
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as
     /// if the target had stood still meanwhile.
     pub(in crate::session) fn spent(&self, maps: &KernelMaps) -> Duration {
         self.spent_ever(maps).saturating_sub(self.spent_before)
+    }
+
+    fn read(&self, maps: &KernelMaps) -> Readings {
+        Readings::now(maps, self.process, self.prices)
     }
 
     fn spent_ever(&self, maps: &KernelMaps) -> Duration {
@@ -157,7 +189,7 @@ impl AllocatorProbes {
     fn plan_return(&mut self, maps: &KernelMaps, now: Instant) -> Result<(), String> {
         self.state = State::Over;
         let spent = self.spent(maps) + self.last_switch;
-        let pause = self.budget.pause(spent, now - self.since, random::share()).ok_or(
+        let pause = self.budget.pause(spent, now - self.began.at, random::share()).ok_or(
             "within the budget, the probes would be out for more than a minute at a time; allow for \
              more with --budget",
         )?;
@@ -167,26 +199,33 @@ impl AllocatorProbes {
 
     fn put_in(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         self.state = State::Over;
-        let begin = Instant::now();
+        let begin = own_cpu_time();
         let offsets: Vec<_> = self.places.places.iter().map(|place| place.file_offset).collect();
         let links = kernel.program.put_in(&self.places.file, &offsets, self.pid)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
-        let since = Instant::now();
-        self.last_switch = since - begin;
-        // Coming out does the same to the target; what takes longer there is waiting.
+        let began = self.read(kernel.maps);
+        // The target can stand still for as long as this thread works on it. Coming out does the same to it;
+        // what takes longer is waiting.
+        self.last_switch = own_cpu_time().saturating_sub(begin);
         self.switching += 2 * self.last_switch;
-        self.state = State::In { links, since };
+        self.state = State::In { links, began };
         Ok(())
     }
 
-    /// Ends counting at `now`, and begins to take the probes out.
-    fn take_out(&mut self, kernel: &mut Kernel<'_>, now: Instant) -> Result<(), String> {
-        let State::In { links, since } = std::mem::replace(&mut self.state, State::Over) else {
+    /// Ends counting, and begins to take the probes out.
+    fn take_out(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
+        let State::In { links, began } = std::mem::replace(&mut self.state, State::Over) else {
             return Ok(());
         };
         count(kernel, false);
-        self.counted += now - since;
+        let now = self.read(kernel.maps);
+        let before = self.out_since.map_or(Duration::ZERO, |since| began.at - since);
+        let moment = now.moment_since(began, before);
+        self.counted += moment.length;
+        self.counted_cpu += moment.cpu;
+        self.moments.add(moment);
+        self.out_since = Some(now.at);
         let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
         let places = self.places.places.iter();
         let hits = places.map(|place| {

@@ -1,5 +1,6 @@
 use super::page::{Page, Tone};
 use crate::aggregate::{
+    allocation_rate::CallRate,
     allocations::{Allocations, FunctionTotals},
     snapshot::Snapshot,
 };
@@ -14,13 +15,12 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     let Some(all) = &snapshot.allocations else { return };
     let allocator = snapshot.target.allocator.as_deref().unwrap_or("unknown");
     page.heading(&format!("calls of the allocator: {allocator}"));
-    let watched = snapshot.window.seconds * all.duty;
-    let rate = if all.sampled { "per s, at least" } else { "per s" };
-    page.line(Tone::Dim, &row(["", "calls", rate, "bytes", "mean size"].map(str::to_owned)));
+    let rate = Rate::of(all, snapshot.window.seconds);
+    page.line(Tone::Dim, &row(["", "calls", rate.name, "bytes", "mean size"].map(str::to_owned)));
     let mut functions: Vec<_> = all.functions.iter().filter(|(_, one)| one.calls > 0).collect();
     functions.sort_by_key(|(_, totals)| std::cmp::Reverse(totals.calls));
     for (name, totals) in functions.into_iter().take(MOST_FUNCTIONS) {
-        page.line(Tone::Plain, &function(name, totals, watched));
+        page.line(Tone::Plain, &function(name, totals, &rate));
     }
     sizes(page, all);
     page.prose(Tone::Dim, "  ", &coverage(all));
@@ -32,12 +32,33 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-fn function(name: &str, totals: &FunctionTotals, watched: f64) -> String {
+/// What the column of rates says.
+struct Rate {
+    name: &'static str,
+    /// Per second, of a call that was counted.
+    of_a_call: f64,
+}
+
+impl Rate {
+    fn of(all: &Allocations, seconds: f64) -> Self {
+        let calls: u64 = all.functions.values().map(|one| one.calls).fold(0, u64::saturating_add);
+        let (name, rate) = match all.calls_per_second {
+            Some(CallRate { estimate: Some(rate), .. }) if all.sampled => ("per s, about", rate),
+            Some(CallRate { estimate: Some(rate), .. }) => ("per s", rate),
+            Some(CallRate { low, .. }) => ("per s, at least", low),
+            // What was counted happened.
+            None => ("per s, at least", calls as f64 / seconds),
+        };
+        Self { name, of_a_call: if calls > 0 { rate / calls as f64 } else { 0.0 } }
+    }
+}
+
+fn function(name: &str, totals: &FunctionTotals, rate: &Rate) -> String {
     let mean = |bytes: u64| bytes.checked_div(totals.calls);
     row([
         name.chars().take(16).collect(),
         count(totals.calls),
-        number(totals.calls as f64 / watched),
+        number(totals.calls as f64 * rate.of_a_call),
         totals.bytes.map_or(String::new(), bytes),
         totals.bytes.and_then(mean).map_or(String::new(), bytes),
     ])
@@ -62,9 +83,19 @@ fn coverage(all: &Allocations) -> String {
     if !all.sampled {
         return "every call was counted".to_owned();
     }
-    format!(
-        "counted in {} of the time, to keep within the budget, at random moments; shares hold for all of \
-         it, but probes slow the target while they are in: at other times it may call more often",
+    let counted = format!(
+        "counted in {} of the time, to keep within the budget, at random moments; shares hold for all of it",
         percent(all.duty)
-    )
+    );
+    match all.calls_per_second {
+        Some(CallRate { estimate: Some(rate), low, high: Some(high) }) => format!(
+            "{counted}; {} calls per second altogether, {} to {} with 95 %",
+            number(rate),
+            number(low),
+            number(high)
+        ),
+        _ => format!(
+            "{counted}, but how much the probes slow the target while they are in is too uncertain for a rate"
+        ),
+    }
 }

@@ -1,8 +1,12 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use tracer_common::{AllocationCall, AllocationCounter};
 
-use crate::aggregate::allocations::{Allocations, allocations};
+use crate::aggregate::allocation_rate::CallRate;
+use crate::aggregate::allocations::{Allocations, Counted, allocations};
 use crate::aggregate::snapshot::{
     Cpu, CpuShare, FaultShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
     ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
@@ -76,7 +80,9 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     (malloc.sizes[6], malloc.sizes[7]) = (10_000, 20_000);
     let free = AllocationCounter { calls: 29_000, ..AllocationCounter::NONE };
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
-    allocations(&counters, duty, 1500)
+    let rate = CallRate { estimate: None, low: 250_000.0, high: None };
+    let window = Duration::from_secs(10);
+    allocations(&counters, Counted { window, duty, rate: Some(rate), stack_samples: 1500 })
 }
 
 /// What a census finds in a small server.
