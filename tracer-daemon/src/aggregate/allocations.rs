@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::snapshot::FollowedBlocks;
 use serde::{Deserialize, Serialize};
 use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 
@@ -23,6 +24,9 @@ pub struct Allocations {
     /// Calls whose stack was taken, one for each so many bytes; the stacks' numbers are estimated from
     /// them.
     pub stack_samples: u64,
+    /// What became of the blocks that those returned; absent where the budget does not allow for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<FollowedBlocks>,
 }
 
 /// Calls of a function.
@@ -68,6 +72,7 @@ pub fn allocations(
         weight: (duty > 0.0).then(|| duty.recip()),
         sampled: duty < 1.0,
         stack_samples,
+        blocks: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod addresses;
 pub mod allocation_samples;
 pub mod allocations;
 pub mod area_rounds;
+pub mod blocks;
 pub mod counters;
 pub mod cpu;
 pub mod cpu_by_process;

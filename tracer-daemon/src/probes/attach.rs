@@ -90,6 +90,9 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     for per_process in ["FAULT_TIMES", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
+    if settings.config.whole_machine != 0 {
+        loader.map_max_entries("BLOCKS", 1); // Probes on allocators are not for whole machines.
+    }
     loader
         .map_max_entries("TARGETS", settings.processes)
         .map_max_entries("THREADS", threads)

@@ -3,7 +3,7 @@
 mod budget;
 mod probes;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracer_common::ProcessId;
 
@@ -11,9 +11,11 @@ pub use budget::{Budget, SAMPLING_GAP};
 pub(super) use probes::AllocatorProbes;
 use probes::Kernel;
 
-use super::Session;
+use super::{Session, unreadable};
 use crate::{
+    aggregate::allocations::Allocations,
     allocator::{Places, places},
+    error::Error,
     probes::catalog::MALLOC,
 };
 
@@ -37,6 +39,18 @@ impl Session {
     /// Takes the probes out of a process whose window ended at `now`.
     pub(super) fn release_allocator(&mut self, now: Instant) {
         self.with_probes(|probes, kernel| probes.end(kernel, now));
+    }
+
+    /// What was counted in a window of this length, and what became of the blocks.
+    pub(super) fn account_allocator(
+        &mut self,
+        window: Duration,
+    ) -> Result<Option<Allocations>, Error> {
+        let (samples, blocks) = (self.state.allocation_samples, &mut self.state.blocks);
+        let probes = self.allocator.as_ref();
+        let account =
+            |probes: &AllocatorProbes| probes.account(&self.maps, window, samples, blocks);
+        probes.map(account).transpose().map_err(unreadable)
     }
 
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {

@@ -47,6 +47,18 @@ impl Budget {
         !self.is_unbounded() && spent > time.mul_f64(self.0) + CREDIT
     }
 
+    /// Whether every result of the allocator may be seen as well, where nothing but calls has taken `spent` in
+    /// `time` by so many `hits`.
+    pub(super) fn allows_results(self, spent: Duration, hits: u64, time: Duration) -> bool {
+        let results = cost_of([0, hits, 0]);
+        self.is_unbounded() || spent + results <= time.mul_f64(self.0)
+    }
+
+    /// Whether results have to be left out for the sake of the calls.
+    pub(super) fn is_short(self, spent: Duration, time: Duration) -> bool {
+        !self.is_unbounded() && spent > time.mul_f64(self.0) + CREDIT / 2
+    }
+
     /// How long the probes have to stay out until `spent` is paid for, and up to as long again by
     /// chance, of which `random` is the share. `None`: longer than anybody would wait.
     pub(super) fn pause(self, spent: Duration, time: Duration, random: f64) -> Option<Duration> {
@@ -90,6 +102,24 @@ mod tests {
         assert!(!budget.is_exceeded(ms(30), ms(1000)), "10 ms were earned");
         assert!(budget.is_exceeded(ms(31), ms(1000)));
         assert!(!Budget::new(1.0).unwrap().is_exceeded(ms(5000), ms(1000)));
+    }
+
+    #[test]
+    fn results_are_seen_where_calls_leave_room_for_them() {
+        let budget = Budget::new(0.01).unwrap();
+        assert!(budget.allows_results(ms(0), 0, ms(50)));
+        // 40 calls in 50 ms at 1.1 µs, and as many results at 9: 404 of 500 µs.
+        assert!(budget.allows_results(cost_of([40, 0, 0]), 40, ms(50)));
+        assert!(!budget.allows_results(cost_of([60, 0, 0]), 60, ms(50)));
+        assert!(Budget::new(1.0).unwrap().allows_results(ms(50), 1 << 40, ms(50)));
+    }
+
+    #[test]
+    fn results_go_before_calls_do() {
+        let budget = Budget::new(0.01).unwrap();
+        assert!(!budget.is_short(ms(20), ms(1000)));
+        assert!(budget.is_short(ms(21), ms(1000)) && !budget.is_exceeded(ms(21), ms(1000)));
+        assert!(!Budget::new(1.0).unwrap().is_short(ms(5000), ms(1000)));
     }
 
     #[test]

@@ -9,8 +9,11 @@
 //! for a grace period of RCU with each (110 ms on Linux 6.18, under its `event_mutex`); a thread does
 //! the waiting. So those that are hit most come out first, and what the others are hit meanwhile is paid for.
 
+mod results;
+
 use std::{
     cmp::Reverse,
+    collections::HashMap,
     num::NonZeroU32,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -23,11 +26,15 @@ use aya::{
         uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
     },
 };
-use tracer_common::{AllocationCall, Control, ProcessId};
+use tracer_common::{AllocationCall, AllocationCounter, Control, ProcessId};
 
+use self::results::{Following, kernel_clock};
 use super::budget::{Budget, cost_of};
 use crate::{
-    aggregate::allocations::{Allocations, allocations},
+    aggregate::{
+        allocations::{Allocations, allocations},
+        blocks::Blocks,
+    },
     allocator::{Place, Places},
     probes::catalog,
     session::random,
@@ -56,6 +63,9 @@ pub(in crate::session) struct AllocatorProbes {
     /// How long putting in and taking out took, altogether and the last time that they went in.
     switching: Duration,
     last_switch: Duration,
+    /// The probes on results, while blocks are followed.
+    results: Vec<Probe>,
+    following: Option<Following>,
 }
 
 enum State {
@@ -85,7 +95,7 @@ impl AllocatorProbes {
         places: Places,
         budget: Budget,
     ) -> Result<Self, String> {
-        for place in &places.places {
+        for place in places.places.iter().chain(&places.results) {
             let added = kernel.maps.allocations.add(process, place.key, place.site);
             added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
         }
@@ -100,8 +110,11 @@ impl AllocatorProbes {
             counted: Duration::ZERO,
             switching: Duration::ZERO,
             last_switch: Duration::ZERO,
+            results: Vec::new(),
+            following: None,
         };
         probes.put_in(&mut kernel)?;
+        probes.follow(&mut kernel)?;
         Ok(probes)
     }
 
@@ -111,6 +124,9 @@ impl AllocatorProbes {
         self.spent_before = self.spent_ever(maps);
         if let State::In { since, .. } = &mut self.state {
             *since = now;
+        }
+        if let Some(following) = &mut self.following {
+            following.since = kernel_clock();
         }
     }
 
@@ -125,6 +141,8 @@ impl AllocatorProbes {
                 let spent = self.spent(kernel.maps);
                 if self.budget.is_exceeded(spent, now - self.since) {
                     self.take_out(&mut kernel, now)?;
+                } else if self.follows() && self.budget.is_short(spent, now - self.since) {
+                    self.shed(&mut kernel)?;
                 }
             }
             State::Leaving(thread) if thread.is_finished() => self.plan_return(kernel.maps, now)?,
@@ -136,6 +154,8 @@ impl AllocatorProbes {
 
     /// The window ended at `now`.
     pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>, now: Instant) {
+        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
+        self.no_longer_follows(&calls, true);
         if let Err(why) = self.take_out(&mut kernel, now) {
             log::debug!("{why}");
         }
@@ -147,9 +167,11 @@ impl AllocatorProbes {
         maps: &KernelMaps,
         window: Duration,
         stack_samples: u64,
+        blocks: &mut Blocks,
     ) -> Result<Allocations, aya::maps::MapError> {
         let duty = self.counted.div_duration_f64(window).min(1.0);
-        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples))
+        let counted = allocations(&maps.allocations.read(self.process)?, duty, stack_samples);
+        Ok(Allocations { blocks: self.followed(blocks), ..counted })
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as
@@ -177,14 +199,7 @@ impl AllocatorProbes {
     fn put_in(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         self.state = State::Over;
         let begin = Instant::now();
-        let program: &mut UProbe = kernel
-            .ebpf
-            .program_mut(catalog::ALLOCATOR)
-            .and_then(|program| program.try_into().ok())
-            .ok_or("the object has no such program")?;
-        let attached: Result<Vec<_>, ProgramError> =
-            self.places.places.iter().map(|place| self.attach(program, place)).collect();
-        let probes = attached.map_err(|error| format!("the kernel refuses a probe: {error}"))?;
+        let probes = self.attach(kernel, catalog::ALLOCATOR, &self.places.places)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
         let since = Instant::now();
@@ -195,11 +210,23 @@ impl AllocatorProbes {
         Ok(())
     }
 
-    fn attach(&self, program: &mut UProbe, place: &Place) -> Result<Probe, ProgramError> {
-        let location = UProbeAttachLocation::AbsoluteOffset(place.file_offset);
-        let scope = UProbeScope::OneProcess(self.pid);
-        let link = program.attach(location, &*self.places.file, scope)?;
-        Ok(Probe { call: place.call, link: program.take_link(link)? })
+    fn attach(
+        &self,
+        kernel: &mut Kernel<'_>,
+        program: &str,
+        places: &[Place],
+    ) -> Result<Vec<Probe>, String> {
+        let program = kernel.ebpf.program_mut(program);
+        let program: &mut UProbe =
+            program.and_then(|program| program.try_into().ok()).ok_or("no such program")?;
+        let attach = |place: &Place| -> Result<Probe, ProgramError> {
+            let location = UProbeAttachLocation::AbsoluteOffset(place.file_offset);
+            let scope = UProbeScope::OneProcess(self.pid);
+            let link = program.attach(location, &*self.places.file, scope)?;
+            Ok(Probe { call: place.call, link: program.take_link(link)? })
+        };
+        let attached: Result<_, _> = places.iter().map(attach).collect();
+        attached.map_err(|error| format!("the kernel refuses a probe: {error}"))
     }
 
     /// Ends counting at `now`, and begins to take the probes out.
@@ -211,7 +238,9 @@ impl AllocatorProbes {
         count(kernel, false);
         self.counted += now - since;
         let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        probes.sort_by_key(|probe| Reverse(calls.get(&probe.call).map_or(0, |one| one.calls)));
+        self.no_longer_follows(&calls, false);
+        probes.append(&mut self.results);
+        take_out_in_turn(&mut probes, &calls);
         let leave = move || probes.into_iter().for_each(|probe| drop(probe.link));
         // Without a thread the links are dropped with what it should have done.
         let thread = std::thread::Builder::new().spawn(leave);
@@ -220,9 +249,15 @@ impl AllocatorProbes {
     }
 }
 
+/// Those that are hit most come out first.
+fn take_out_in_turn(probes: &mut [Probe], calls: &HashMap<AllocationCall, AllocationCounter>) {
+    probes.sort_by_key(|probe| Reverse(calls.get(&probe.call).map_or(0, |one| one.calls)));
+}
+
 /// Opens or closes the gate that all functions have in common.
 fn count(kernel: &mut Kernel<'_>, on: bool) {
     kernel.control.allocations = u32::from(on);
+    kernel.control.blocks &= u32::from(on);
     if let Err(error) = kernel.maps.control(*kernel.control) {
         log::warn!("the kernel programs cannot be told to count: {error}");
     }
