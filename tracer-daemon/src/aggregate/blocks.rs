@@ -18,6 +18,8 @@ use super::{
 /// Blocks followed at once, and ended ones whose stack is yet to be unwound; what comes beyond is counted
 /// as lost. The kernel's table has a quarter of it.
 const MOST_BLOCKS: usize = 1 << 18;
+/// Threads whose last sample may be without a result; the kernel's table has no room for more.
+const MOST_THREADS: usize = 16_384;
 /// Different stacks that have sums of their own; the blocks of others count in the total only.
 const MOST_STACKS: usize = 16_384;
 
@@ -74,6 +76,11 @@ impl Blocks {
             && self.blocks.get(&earlier).is_some_and(|block| block.life == Life::Unborn)
         {
             self.blocks.remove(&earlier);
+        }
+        if self.calling.len() > MOST_THREADS {
+            // Most of them have ended.
+            self.calling.clear();
+            self.blocks.retain(|_, block| block.life != Life::Unborn);
         }
         if self.blocks.len() >= MOST_BLOCKS {
             self.dropped += 1;

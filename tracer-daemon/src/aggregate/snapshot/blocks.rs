@@ -14,7 +14,7 @@ pub struct FollowedBlocks {
     /// What became of them.
     #[serde(flatten)]
     pub totals: BlockTotals,
-    /// Blocks that were handed out meanwhile by functions whose results are seen; counted.
+    /// Blocks that were handed out meanwhile, by all functions; counted.
     pub handed_out: u64,
     /// Blocks that were given back meanwhile, old and new; counted.
     pub given_back: u64,
@@ -23,15 +23,15 @@ pub struct FollowedBlocks {
 }
 
 impl FollowedBlocks {
-    /// Blocks that were given back and had been handed out before the window, as far as that is certain. Those of
-    /// functions whose results are not seen are among them.
+    /// Blocks that were given back and had been handed out before the window, as far as that is certain.
     #[must_use]
     pub fn freed_from_before(&self) -> u64 {
         let parts = self.totals.growth.as_ref().map_or(&[][..], |growth| &growth.parts);
         let sum = |of: fn(&GrowthPart) -> f64| parts.iter().map(of).sum::<f64>();
         let (there, bytes) = (sum(|part| part.blocks), sum(|part| part.bytes));
         let error = sum(|part| part.error * part.error).sqrt() / bytes.max(1.0) * there;
-        // Of what was handed out all that is not there was given back; what else was is older.
+        // Of what was handed out all that is not there was given back; what else was is older. There may be
+        // more, of functions whose results are not seen.
         let older = there + self.given_back as f64 - self.handed_out as f64;
         (older - 2.0 * error.abs()).max(0.0) as u64
     }
