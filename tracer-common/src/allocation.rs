@@ -106,6 +106,23 @@ impl AllocationCall {
         }
     }
 
+    /// The block that it gives back, if only for another one; `None`: it takes none. 0 is no block.
+    #[must_use]
+    pub const fn block(self, arguments: [u64; 3]) -> Option<u64> {
+        let [first, ..] = arguments;
+        match self {
+            Self::Free | Self::Delete | Self::Dallocx => Some(first),
+            Self::Realloc | Self::Reallocarray | Self::Rallocx => Some(first),
+            _ => None,
+        }
+    }
+
+    /// Whether it returns the address of a block. `posix_memalign` leaves it in memory.
+    #[must_use]
+    pub const fn returns_block(self) -> bool {
+        !matches!(self, Self::PosixMemalign | Self::Free | Self::Delete | Self::Dallocx)
+    }
+
     /// Whether this call may end with a jump to the other, which is then the same call of the program.
     #[must_use]
     pub const fn may_end_in(self, other: u32) -> bool {
@@ -155,13 +172,15 @@ pub struct AllocationCounter {
     pub calls: u64,
     /// Bytes asked for.
     pub bytes: u64,
+    /// Calls that gave a block back, if only for another one: `free(NULL)` does not.
+    pub ended: u64,
     /// Calls by [`size_class`] of what they asked for.
     pub sizes: [u64; SIZE_CLASSES],
 }
 
 impl AllocationCounter {
     /// No calls.
-    pub const NONE: Self = Self { calls: 0, bytes: 0, sizes: [0; SIZE_CLASSES] };
+    pub const NONE: Self = Self { calls: 0, bytes: 0, ended: 0, sizes: [0; SIZE_CLASSES] };
 }
 
 /// Where a probe lies.
@@ -182,7 +201,7 @@ pub struct SiteKey {
 pub struct Site {
     /// An [`AllocationCall`].
     pub call: u32,
-    /// Bytes that the function has put on the stack before.
+    /// Bytes that the function has on the stack there.
     pub pushed: u32,
     /// The allocator's functions lie from here …
     pub code_start: u64,

@@ -151,11 +151,17 @@ pub enum Loss {
     UnknownPlaces = 10,
     /// A sampled call of the allocator found the ring buffer full, or filling.
     AllocationRecords = 11,
+    /// The birth or end of a sampled block found the ring buffer full.
+    BlockRecords = 12,
+    /// A sampled block was not followed: the table of blocks was full.
+    BlockTable = 13,
+    /// A sampled block was handed out again although its end had not been seen.
+    MissedEnd = 14,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -168,6 +174,9 @@ impl Loss {
         Self::StackRecords,
         Self::UnknownPlaces,
         Self::AllocationRecords,
+        Self::BlockRecords,
+        Self::BlockTable,
+        Self::MissedEnd,
     ];
 
     /// The name in recordings and metrics.
@@ -186,6 +195,9 @@ impl Loss {
             Self::StackRecords => "stack_records",
             Self::UnknownPlaces => "unknown_places",
             Self::AllocationRecords => "allocation_records",
+            Self::BlockRecords => "block_records",
+            Self::BlockTable => "block_table",
+            Self::MissedEnd => "missed_end",
         }
     }
 }

@@ -40,6 +40,10 @@ pub enum RecordKind {
     LookupStack = 11,
     /// [`WithStack`] of [`crate::AllocationSample`].
     AllocationStack = 12,
+    /// [`crate::BlockRecord`]: what a sampled call returned.
+    BlockBorn = 13,
+    /// [`crate::BlockRecord`]: the block was given back.
+    BlockEnded = 14,
 }
 
 impl RecordKind {
@@ -59,13 +63,15 @@ impl RecordKind {
             10 => Self::CpuStack,
             11 => Self::LookupStack,
             12 => Self::AllocationStack,
+            13 => Self::BlockBorn,
+            14 => Self::BlockEnded,
             _ => return None,
         })
     }
 }
 
 /// The beginning of every record.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Header {
     /// A [`RecordKind`].

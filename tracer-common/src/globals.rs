@@ -133,6 +133,8 @@ pub struct Control {
     /// Bytes that a thread asks its allocator for between two sampled calls, on average; 0: as many as
     /// [`crate::suitable_gap`] finds for it.
     pub allocation_gap: u32,
+    /// 1 while the blocks of sampled calls are followed: every call's result is seen, and every end.
+    pub blocks: u32,
 }
 
 crate::shared!(KernelLayout, Config, Control);

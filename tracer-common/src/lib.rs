@@ -4,6 +4,7 @@
 #![no_std]
 
 mod allocation;
+mod block;
 mod counters;
 mod events;
 mod globals;
@@ -17,6 +18,7 @@ pub use allocation::{
     AllocationCall, AllocationCounter, AllocationKey, ProbeCost, SIZE_CLASSES, Site, SiteKey,
     size_class,
 };
+pub use block::{BlockKey, BlockRecord, SampleId};
 pub use counters::{
     DURATION_BUCKETS, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, SyscallCounter, SyscallKey,
     duration_bucket,

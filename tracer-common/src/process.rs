@@ -115,6 +115,8 @@ pub struct Thread {
     pub allocation_gap: u32,
     /// Calls that asked for something since.
     pub allocation_calls: u32,
+    /// When the sampled call of the allocator that is under way began; 0: none is.
+    pub sampled_ns: u64,
 }
 
 crate::shared!(ProcessId, Target, Thread);

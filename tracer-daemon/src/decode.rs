@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tracer_common::{
-    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup,
-    LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
+    AllocationCall, AllocationSample, BlockRecord, CpuSample, FaultSample, Fork, Header,
+    KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -24,6 +24,10 @@ pub enum Event {
     Lookup(Lookup, LookupSample, Option<Arc<StackCopy>>),
     /// A sampled call of the allocator, and the user stack it came from.
     Allocation(AllocationCall, AllocationSample, Arc<StackCopy>),
+    /// What a sampled call returned.
+    Born(BlockRecord),
+    /// The block of a sampled call was given back.
+    Ended(BlockRecord),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -91,6 +95,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             let call = AllocationCall::from_u32(sample.call);
             Event::Allocation(call.ok_or(DecodeError::Allocation(sample.call))?, sample, stack)
         }
+        RecordKind::BlockBorn => Event::Born(read(bytes)?),
+        RecordKind::BlockEnded => Event::Ended(read(bytes)?),
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),
         RecordKind::Exit => Event::Exit(header),
@@ -233,7 +239,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 14).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 16).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

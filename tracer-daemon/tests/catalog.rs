@@ -93,6 +93,7 @@ fn every_map_that_is_loaded_exists() {
         "SITES",
         "ALLOCATIONS",
         "PROBE_HITS",
+        "BLOCKS",
     ];
     for map in names {
         assert!(maps.contains(map), "{map}");
@@ -104,8 +105,17 @@ fn every_map_that_is_loaded_exists() {
 fn programs_that_can_be_preempted_keep_to_their_threads_stack() {
     const TAIL_CALL: [u8; 8] = [0x85, 0, 0, 0, 12, 0, 0, 0];
     let file = object::File::parse(OBJECT).expect("the programs are an ELF file");
-    let uprobes = file.section_by_name(section(Point::Allocator)).expect("there is a uprobe");
-    let code = uprobes.data().expect("it has instructions");
-    assert_eq!(programs().values().filter(|kind| *kind == section(Point::Allocator)).count(), 1);
-    assert!(code.chunks_exact(8).any(|instruction| instruction == TAIL_CALL));
+    let uprobes = file.section_by_name(section(Point::Allocator)).expect("there are uprobes");
+    let code = uprobes.data().expect("they have instructions");
+    let programs = file.symbols().filter(|symbol| {
+        symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(uprobes.index())
+    });
+    let mut checked = 0;
+    for program in programs.filter(ObjectSymbol::is_global) {
+        let (begin, size) = (program.address() as usize, program.size() as usize);
+        let mut instructions = code[begin..begin + size].chunks_exact(8);
+        assert!(instructions.any(|one| one == TAIL_CALL), "{:?}", program.name());
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
 }

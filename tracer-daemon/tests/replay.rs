@@ -10,7 +10,7 @@ use alloctrace::{
     aggregate::{
         kernel_path::KernelNames,
         snapshot::{Cpu, FaultTotals, Snapshot, Window},
-        stacks::{Sample, StackKey},
+        stacks::{Sample, StackKey, Unwound},
         state::State,
     },
     decode::decode,
@@ -37,11 +37,12 @@ fn replayed() -> State<NoNames> {
         state.apply(&decode(record).expect("a record of this version"));
     }
     // The program that was recorded is not here; it has frame pointers.
-    while let Some(Sample { program: (process, program), kind, stack, sum }) =
+    while let Some(Sample { program: (process, program), kind, stack, sum, id }) =
         state.stacks.next_waiting()
     {
         let frames = by_frame_pointers(&stack);
-        state.stacks.add(StackKey { process, program, kind, frames }, sum);
+        let key = StackKey { process, program, kind, frames };
+        state.stacks.add(Unwound { key, sum, id });
     }
     state
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::allocation_rate::CallRate;
+use super::{allocation_rate::CallRate, snapshot::FollowedBlocks};
 use serde::{Deserialize, Serialize};
 use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 
@@ -29,6 +29,9 @@ pub struct Allocations {
     /// Calls whose stack was taken, one for each so many bytes; the stacks' numbers are estimated from
     /// them.
     pub stack_samples: u64,
+    /// What became of the blocks that those returned; absent where the budget does not allow for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<FollowedBlocks>,
 }
 
 /// Calls of a function.
@@ -88,6 +91,7 @@ pub fn allocations(
         calls_per_second: if duty < 1.0 { rate } else { CallRate::exact(calls, window) },
         sampled: duty < 1.0,
         stack_samples,
+        blocks: None,
     }
 }
 

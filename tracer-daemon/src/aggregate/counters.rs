@@ -73,6 +73,7 @@ impl Sum for AllocationCounter {
         Self {
             calls: self.calls.plus(other.calls),
             bytes: self.bytes.plus(other.bytes),
+            ended: self.ended.plus(other.ended),
             sizes: std::array::from_fn(|at| self.sizes[at].plus(other.sizes[at])),
         }
     }

@@ -5,6 +5,7 @@ pub mod allocation_rate;
 pub mod allocation_samples;
 pub mod allocations;
 pub mod area_rounds;
+pub mod blocks;
 pub mod counters;
 pub mod cpu;
 pub mod cpu_by_process;

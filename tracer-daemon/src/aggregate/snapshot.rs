@@ -1,6 +1,7 @@
 //! What is known of a target at one moment. Serialised, it is the recording of INTERFACE: base
 //! units, `None` for unknown.
 
+mod blocks;
 mod lookups;
 mod memory;
 
@@ -11,6 +12,7 @@ use tracer_common::DURATION_BUCKETS;
 
 use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
+pub use blocks::{BlockSum, BlockTotals, FollowedBlocks, Growth, GrowthPart, LifetimeBlocks};
 pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
 pub use memory::{
     FaultShare, HeapTrims, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS, ShortLived,
@@ -57,6 +59,9 @@ pub struct Snapshot {
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
+    /// Memory of the machine that was available at the end of the window.
+    #[serde(skip)]
+    pub memory_available: Option<u64>,
     /// Sampled user stacks, heaviest first within each kind.
     pub stacks: Vec<StackTotals>,
     /// What is missing, by cause; empty: nothing.
@@ -224,6 +229,9 @@ pub struct StackTotals {
     /// Kernel time of the calls; CPU time of the samples; unknown for look-ups and for faults of a
     /// backend without exits.
     pub seconds: Option<f64>,
+    /// What became of the blocks that the allocator's calls returned; absent where they were not followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockTotals>,
 }
 
 /// A place in a program.

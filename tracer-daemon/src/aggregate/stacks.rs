@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tracer_common::ProcessId;
+use tracer_common::{ProcessId, SampleId};
 
 use super::{reservoir::Reservoir, stack_kind::StackKind};
 use crate::unwind::StackCopy;
@@ -31,6 +31,19 @@ pub struct Sample {
     pub stack: Arc<StackCopy>,
     /// What it stands for.
     pub sum: StackSum,
+    /// Which call of the allocator it is, whose block may be followed.
+    pub id: Option<SampleId>,
+}
+
+/// A stack that was unwound.
+#[derive(Clone, Debug)]
+pub struct Unwound {
+    /// The stack.
+    pub key: StackKey,
+    /// See [`Sample`].
+    pub sum: StackSum,
+    /// The same.
+    pub id: Option<SampleId>,
 }
 
 /// What tells stacks apart.
@@ -66,6 +79,7 @@ pub struct Stacks {
     waiting: VecDeque<Sample>,
     waiting_bytes: usize,
     loaded: HashSet<Program>,
+    callers: Vec<(SampleId, StackKey)>,
     not_queued: u64,
     dropped: u64,
 }
@@ -112,8 +126,14 @@ impl Stacks {
         std::mem::take(&mut self.loaded)
     }
 
+    /// The stacks of calls of the allocator that were unwound since the last call.
+    pub fn take_callers(&mut self) -> Vec<(SampleId, StackKey)> {
+        std::mem::take(&mut self.callers)
+    }
+
     /// Adds what an unwound stack stands for.
-    pub fn add(&mut self, key: StackKey, sum: StackSum) {
+    pub fn add(&mut self, Unwound { key, sum, id }: Unwound) {
+        self.callers.extend(id.map(|id| (id, key.clone())));
         if matches!(key.kind, StackKind::Cpu(_)) {
             self.cpu.add(key);
         } else if let Some(known) = self.sums.get_mut(&key) {
@@ -175,7 +195,7 @@ mod tests {
         let stack = StackCopy { bytes: vec![0; bytes].into(), ..StackCopy::default() };
         let sum = StackSum { count: 3, ..StackSum::default() };
         let (program, kind) = ((ProcessId::new(1, 1), 0), StackKind::Fault(FaultCause::New));
-        Sample { program, kind, stack: Arc::new(stack), sum }
+        Sample { program, kind, stack: Arc::new(stack), sum, id: None }
     }
 
     #[test]
@@ -201,7 +221,8 @@ mod tests {
             for count in 1..5 {
                 let frames = vec![count];
                 let key = StackKey { process: ProcessId::new(1, 1), program: 0, kind, frames };
-                stacks.add(key, StackSum { count, bytes: 0, duration_ns });
+                let sum = StackSum { count, bytes: 0, duration_ns };
+                stacks.add(Unwound { key, sum, id: None });
             }
         }
         let heaviest = stacks.heaviest(|_| 2);

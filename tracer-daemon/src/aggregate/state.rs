@@ -3,12 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tracer_common::{
-    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, KERNEL_FRAMES, Lookup,
-    LookupSample, MemoryCall, ProcessId, Syscall,
+    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup,
+    LookupSample, MemoryCall, ProcessId, SampleId, Syscall,
 };
 
 use super::{
     allocation_samples::stands_for,
+    blocks::Blocks,
     cpu::CpuSamples,
     cycles::Cycles,
     faults::{Faults, Pages},
@@ -56,6 +57,8 @@ pub struct State<N> {
     pub lookups: Lookups,
     /// Samples of the allocator's calls.
     pub allocation_samples: u64,
+    /// The blocks that those returned.
+    pub blocks: Blocks,
     /// Sampled faults.
     pub faults: Faults,
     /// Processes whose end was heard of.
@@ -79,6 +82,7 @@ impl<N: KernelNames> State<N> {
             cpu: CpuSamples::default(),
             lookups: Lookups::default(),
             allocation_samples: 0,
+            blocks: Blocks::default(),
             faults: Faults::default(),
             ended: 0,
             untracked: 0,
@@ -95,8 +99,11 @@ impl<N: KernelNames> State<N> {
                 self.lookup(*function, sample, stack.as_ref());
             }
             Event::Allocation(call, sample, stack) => self.allocation(*call, sample, stack),
+            Event::Born(record) => self.blocks.born(record),
+            Event::Ended(record) => self.blocks.ended(record),
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
+                self.blocks.forget(header.process);
                 let process = self.processes.entry(header.process).or_default();
                 process.pages = Pages::default();
                 let gone = std::mem::take(&mut process.space);
@@ -213,8 +220,20 @@ impl<N: KernelNames> State<N> {
         stack: &Arc<StackCopy>,
     ) {
         self.allocation_samples += 1;
-        let kind = StackKind::Allocation(call);
-        self.stack(sample.header.process, kind, stack, stands_for(sample));
+        let Header { process, tid, time_ns, .. } = sample.header;
+        let id = SampleId { time_ns, tid, reserved: 0 };
+        let sum = stands_for(sample);
+        self.blocks.sampled(id, sum);
+        let (program, kind) = (self.program(process), StackKind::Allocation(call));
+        let stack = Arc::clone(stack);
+        self.stacks.wait(Sample { program, kind, stack, sum, id: Some(id) });
+    }
+
+    /// Tells the blocks where they come from, as far as stacks have been unwound since.
+    pub fn settle_blocks(&mut self) {
+        for (id, key) in self.stacks.take_callers() {
+            self.blocks.come_from(id, key);
+        }
     }
 
     fn stack(
@@ -225,7 +244,7 @@ impl<N: KernelNames> State<N> {
         sum: StackSum,
     ) {
         let (program, stack) = (self.program(process), Arc::clone(stack));
-        self.stacks.wait(Sample { program, kind, stack, sum });
+        self.stacks.wait(Sample { program, kind, stack, sum, id: None });
     }
 
     fn program(&self, process: ProcessId) -> Program {

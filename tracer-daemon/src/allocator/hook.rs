@@ -5,6 +5,8 @@
 //! step over in a copy, with a second trap, which takes eight times as long. In the entry block,
 //! up to the first branch, there mostly is one that it emulates and that sees the same arguments.
 
+mod exits;
+
 use std::collections::HashSet;
 
 use iced_x86::{
@@ -12,16 +14,19 @@ use iced_x86::{
     OpAccess, Register,
 };
 
-/// A place that every call passes once, before the function changes its arguments.
+/// A place that every call passes once, before the function changes its arguments or when its result is
+/// certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hook {
     /// Bytes from the function's beginning.
     pub(super) offset: u64,
-    /// Bytes that the function has put on the stack until there.
+    /// Bytes that the function has on the stack there.
     pub(super) pushed: u64,
     /// Whether the kernel emulates the instruction.
     pub(super) emulated: bool,
 }
+
+pub(super) use exits::{Exits, exits};
 
 /// The registers that carry the first arguments (System V ABI, AMD64, 3.2.3).
 const ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
@@ -29,10 +34,7 @@ const ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, R
 /// The cheapest place in the function with this code, of which the first `arguments` matter. `None`:
 /// none is certain to be passed exactly once by each call.
 pub(super) fn choose(code: &[u8], arguments: usize) -> Option<Hook> {
-    let instructions: Vec<_> = Decoder::new(64, code, DecoderOptions::NONE).into_iter().collect();
-    if instructions.iter().any(Instruction::is_invalid) {
-        return None;
-    }
+    let instructions = instructions(code)?;
     let again = places_jumped_to(&instructions);
     let has_unknown_jump = instructions.iter().any(is_switch);
     let mut first = None;
@@ -49,6 +51,12 @@ pub(super) fn choose(code: &[u8], arguments: usize) -> Option<Hook> {
         first = first.or(Some(hook));
     }
     first
+}
+
+/// `None`: not all of it is code.
+fn instructions(code: &[u8]) -> Option<Vec<Instruction>> {
+    let all: Vec<_> = Decoder::new(64, code, DecoderOptions::NONE).into_iter().collect();
+    (!all.iter().any(Instruction::is_invalid)).then_some(all)
 }
 
 /// Where the function's own jumps go. A call of itself is a call like others.

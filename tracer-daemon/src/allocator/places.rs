@@ -1,13 +1,17 @@
 //! Where the probes on a process's allocator go.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
 
 use super::{
     Allocator,
     find::{Found, find_file, same_file},
-    hook::{self, Hook},
+    hook::{self, Exits, Hook},
     symbols::{Symbol, defined},
 };
 use crate::{
@@ -80,6 +84,25 @@ pub struct Places {
     pub places: Vec<Place>,
     /// Functions in which no place is certain to be passed once by each call.
     pub refused: Vec<&'static str>,
+    /// The places at which functions that return a block have it.
+    pub results: Vec<Place>,
+    /// Functions whose results are not all seen.
+    pub untold: Vec<&'static str>,
+}
+
+/// How a function leaves: its places, and where it jumps to, from its beginning.
+struct Leaving {
+    returns: Vec<Place>,
+    jumps: Vec<u64>,
+}
+
+/// A file's code as it lies in a process.
+struct Mapped<'a> {
+    found: &'a Found<'a>,
+    areas: &'a [Area],
+    pid: u32,
+    code_start: u64,
+    code_end: u64,
 }
 
 /// A function of the allocator's file.
@@ -101,24 +124,77 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Places> {
     let starts = functions.iter().map(|function| function.symbol.address);
     let ends = functions.iter().map(|function| function.symbol.address + function.symbol.size);
     let (code_start, code_end) = (address_of(starts.min()?)?, address_of(ends.max()?)?);
+    let mapped = Mapped { found: &found, areas, pid, code_start, code_end };
     let (mut places, mut refused) = (Vec::new(), Vec::new());
+    let mut leaving = Vec::new();
     for function in functions {
-        let place = offset_of(&code, function.symbol.address).and_then(|offset| {
-            let Hook { offset: inside, pushed, emulated } = hook(&found, &function, offset)?;
-            let file_offset = offset + inside;
-            let address = address_in_process(&found, areas, file_offset)?;
-            let (call, pushed) = (function.call as u32, u32::try_from(pushed).ok()?);
-            let key = SiteKey { address, pid, reserved: 0 };
-            let cost = (if emulated { ProbeCost::Emulated } else { ProbeCost::Stepped }) as u32;
-            let site = Site { call, pushed, code_start, code_end, cost, reserved: 0 };
-            Some(Place { call: function.call, file_offset, key, site })
+        let offset = offset_of(&code, function.symbol.address);
+        let read = offset.and_then(|offset| Some((offset, mapped.read(&function, offset)?)));
+        let place = read.as_ref().and_then(|(offset, code)| {
+            mapped.place(&function, *offset, hook::choose(code, function.call.arguments())?)
+        });
+        let exits = read.filter(|_| place.is_some()).and_then(|(offset, code)| {
+            let Exits { returns, jumps } = hook::exits(&code)?;
+            let places = returns.into_iter().map(|hook| mapped.place(&function, offset, hook));
+            Some(Leaving { returns: places.collect::<Option<_>>()?, jumps })
         });
         match place {
             Some(place) => places.push(place),
             None => refused.push(function.name),
         }
+        leaving.push((function, exits));
     }
-    Some(Places { allocator: found.allocator, file: found.path, places, refused })
+    let (results, untold) = results(leaving);
+    let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.path));
+    Some(Places { allocator, file, places, refused, results, untold })
+}
+
+/// The places of functions that return blocks, and the functions that return some elsewhere.
+fn results(functions: Vec<(Function, Option<Leaving>)>) -> (Vec<Place>, Vec<&'static str>) {
+    let begin = |function: &Function| function.symbol.address;
+    let known = functions.iter().filter_map(|(one, exits)| Some((begin(one), exits.as_ref()?)));
+    let jumps = known.map(|(begin, exits)| (begin, exits.jumps.clone())).collect();
+    let (mut results, mut untold) = (Vec::new(), Vec::new());
+    for (function, exits) in functions {
+        let is_told = function.call.returns_block() && all_seen(begin(&function), &jumps);
+        match exits {
+            Some(exits) if is_told => results.extend(exits.returns),
+            _ if function.call.bytes([0; 3]).is_some() => untold.push(function.name),
+            _ => {}
+        }
+    }
+    (results, untold)
+}
+
+/// Whether a function only returns, or jumps to others that do. A call that ends in another function returns
+/// there with the same stack pointer.
+fn all_seen(begin: u64, jumps: &HashMap<u64, Vec<u64>>) -> bool {
+    let (mut seen, mut next) = (HashSet::new(), vec![begin]);
+    while let Some(address) = next.pop() {
+        let Some(jumps) = jumps.get(&address) else { return false };
+        if seen.insert(address) {
+            next.extend(jumps.iter().map(|to| address.wrapping_add(*to)));
+        }
+    }
+    true
+}
+
+impl Mapped<'_> {
+    fn read(&self, function: &Function, offset: u64) -> Option<Box<[u8]>> {
+        let size = function.symbol.size;
+        (1..=MOST_CODE).contains(&size).then(|| self.found.file.read(offset, size))?
+    }
+
+    fn place(&self, function: &Function, offset: u64, hook: Hook) -> Option<Place> {
+        let file_offset = offset + hook.offset;
+        let address = address_in_process(self.found, self.areas, file_offset)?;
+        let (call, pushed) = (function.call as u32, u32::try_from(hook.pushed).ok()?);
+        let key = SiteKey { address, pid: self.pid, reserved: 0 };
+        let (code_start, code_end) = (self.code_start, self.code_end);
+        let cost = if hook.emulated { ProbeCost::Emulated } else { ProbeCost::Stepped } as u32;
+        let site = Site { call, pushed, code_start, code_end, cost, reserved: 0 };
+        Some(Place { call: function.call, file_offset, key, site })
+    }
 }
 
 /// The functions that a file has, each once.
@@ -136,12 +212,6 @@ fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Vec<Function> {
             })
         })
         .collect()
-}
-
-fn hook(found: &Found<'_>, function: &Function, offset: u64) -> Option<Hook> {
-    let size = function.symbol.size;
-    let code = (1..=MOST_CODE).contains(&size).then(|| found.file.read(offset, size))??;
-    hook::choose(&code, function.call.arguments())
 }
 
 fn offset_of(code: &[Segment], address: u64) -> Option<u64> {
@@ -175,5 +245,18 @@ mod tests {
         assert!((own..own + 64).contains(&place.key.address));
         assert_eq!(place.site.cost, ProbeCost::Emulated as u32);
         assert!((place.site.code_start..place.site.code_end).contains(&own));
+        let results = found.results.iter().filter(|place| place.site.call == malloc);
+        assert!(results.clone().count() > 0 && !found.untold.contains(&"malloc"));
+        let code = place.site.code_start..place.site.code_end;
+        assert!(results.into_iter().all(|place| code.contains(&place.key.address)));
+    }
+
+    #[test]
+    fn a_jump_must_lead_to_what_is_seen() {
+        let jumps = [(100, vec![0_u64.wrapping_sub(50)]), (50, vec![]), (200, vec![7])];
+        let jumps = HashMap::from(jumps);
+        assert!(all_seen(50, &jumps) && all_seen(100, &jumps));
+        assert!(!all_seen(200, &jumps) && !all_seen(300, &jumps));
+        assert!(all_seen(1, &HashMap::from([(1, vec![0])])), "to itself");
     }
 }

@@ -64,6 +64,15 @@ impl ProcRoot {
         &self.root
     }
 
+    /// Bytes that the machine can give without swapping, as the kernel estimates them.
+    #[must_use]
+    pub fn memory_available(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.root.join("proc/meminfo")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+        kib.checked_mul(1024)
+    }
+
     /// All processes, in ascending order; none if there is no `/proc`.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {

@@ -60,6 +60,12 @@ enum By {
     Bytes,
     /// Kernel time of calls, CPU time of samples; in nanoseconds
     Time,
+    /// Blocks that were not given back, where they were followed
+    #[value(name = "inuse_objects")]
+    InUseObjects,
+    /// Their bytes
+    #[value(name = "inuse_space")]
+    InUseSpace,
 }
 
 impl Report {
@@ -151,6 +157,8 @@ impl By {
             Self::Count => Measure::Count,
             Self::Bytes => Measure::Bytes,
             Self::Time => Measure::Time,
+            Self::InUseObjects => Measure::InUseObjects,
+            Self::InUseSpace => Measure::InUseSpace,
         }
     }
 }

@@ -60,6 +60,9 @@ pub struct Cost {
     /// not about waiting.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waited_seconds_per_second: f64,
+    /// Memory that is taken and not given back, in bytes each second; 0: the finding is not about memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_per_second: f64,
 }
 
 /// What a remedy is expected to give back.

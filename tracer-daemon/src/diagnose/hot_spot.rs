@@ -41,7 +41,7 @@ pub(super) fn of(snapshot: &Snapshot, is_it: impl Fn(&StackTotals) -> bool) -> O
 }
 
 /// What a function is known by; code without a name by its place.
-fn function(frame: &Frame) -> (Option<&str>, Option<&str>, u64) {
+pub(super) fn function(frame: &Frame) -> (Option<&str>, Option<&str>, u64) {
     let offset = if frame.symbol.is_some() { 0 } else { frame.offset };
     (frame.module.as_deref(), frame.symbol.as_deref(), offset)
 }

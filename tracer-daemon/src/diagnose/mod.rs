@@ -11,6 +11,7 @@ mod heap_trim_churn;
 mod hole_search;
 mod hot_spot;
 mod kernel_cost;
+mod leak_growth;
 mod mmap_churn;
 mod mmap_lock_contention;
 mod vma_explosion;
@@ -22,6 +23,7 @@ pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, Saving, Severity};
 pub use heap_trim_churn::heap_trim_churn;
 pub use hole_search::hole_search;
+pub use leak_growth::leak_growth;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
 pub use vma_explosion::vma_explosion;
@@ -40,6 +42,7 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),
     ("mmap-lock-contention", mmap_lock_contention),
+    ("leak-growth", leak_growth),
 ];
 
 /// All that is wrong with the target, worst first. Of two that are equally severe, a failure that is
@@ -56,7 +59,8 @@ pub fn all(snapshot: &Snapshot) -> Vec<Finding> {
     findings
 }
 
-/// The names of the pathologies that [`all`] looks for.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    PATHOLOGIES.iter().map(|(name, _)| *name)
+/// The names of the pathologies that [`all`] could find there.
+pub fn names(snapshot: &Snapshot) -> impl Iterator<Item = &'static str> {
+    let is_blind = |name: &str| name == leak_growth::ID && !leak_growth::is_possible(snapshot);
+    PATHOLOGIES.iter().map(|(name, _)| *name).filter(move |name| !is_blind(name))
 }

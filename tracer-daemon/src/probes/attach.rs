@@ -1,6 +1,6 @@
 //! Loads the kernel programs and climbs each signal's ladder. Every outcome is data.
 
-use std::error::Error as StdError;
+use std::{collections::HashMap, error::Error as StdError};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
@@ -11,7 +11,7 @@ use aya::{
 };
 
 use super::{
-    catalog::{ALLOCATOR, Backend, CATALOG, MALLOC, Point, Probe, Rung, Signal},
+    catalog::{ALLOCATOR, ALLOCATOR_RESULT, Backend, CATALOG, MALLOC, Point, Probe, Rung, Signal},
     own_code::OwnCode,
     perf,
     settings::{Choice, Settings},
@@ -29,8 +29,8 @@ pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tra
 pub struct Attached {
     /// The programs and their maps.
     pub ebpf: Ebpf,
-    /// The allocator's program, where one link can carry all of its probes.
-    pub multi: Option<UprobeMulti>,
+    /// The allocator's programs by name, where one link can carry all probes of each.
+    pub multi: HashMap<&'static str, UprobeMulti>,
     /// A row for each signal that was wanted.
     pub signals: Vec<ProbeStatus>,
 }
@@ -94,6 +94,9 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     for per_process in ["FAULT_TIMES", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
+    if settings.config.whole_machine != 0 {
+        loader.map_max_entries("BLOCKS", 1); // Probes on allocators are not for whole machines.
+    }
     loader
         .map_max_entries("TARGETS", settings.processes)
         .map_max_entries("THREADS", threads)
@@ -112,9 +115,12 @@ pub fn attach(mut ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> b
     for signal in CATALOG.iter().filter(|signal| wanted(signal)) {
         signals.push(climb(&mut ebpf, signal, settings, btf.as_ref()));
     }
-    let mut attached = Attached { ebpf, multi: None, signals };
+    let mut attached = Attached { ebpf, multi: HashMap::new(), signals };
     if attached.uses(MALLOC, Backend::UprobeMulti) {
-        attached.multi = attached.ebpf.program_mut(ALLOCATOR).and_then(|one| multi(one).ok());
+        for name in [ALLOCATOR, ALLOCATOR_RESULT] {
+            let program = attached.ebpf.program_mut(name);
+            attached.multi.extend(program.and_then(|one| Some((name, multi(name, one).ok()?))));
+        }
     }
     attached
 }
@@ -256,7 +262,7 @@ fn attach_probe(
         Point::AllocatorAtOnce => {
             // Old kernels load the program as well, and refuse the link.
             let (own, pid) = (OwnCode::find()?, std::process::id());
-            let link = multi(program)?.link(&own.file, &[own.emulated], pid);
+            let link = multi(probe.program, program)?.link(&own.file, &[own.emulated], pid);
             link.map_err(|error| match error.raw_os_error() {
                 Some(libc::EINVAL) => "the kernel has no such links; Linux 6.6 has".into(),
                 _ => AttachError::from(error),
@@ -270,13 +276,13 @@ fn attach_probe(
     Ok(())
 }
 
-/// The allocator's program for one link.
-fn multi(program: &mut Program) -> Result<UprobeMulti, AttachError> {
+/// A program of the allocator's for one link.
+fn multi(name: &str, program: &mut Program) -> Result<UprobeMulti, AttachError> {
     let program: &mut UProbe = program.try_into()?;
     if program.fd().is_err() {
         program.load()?;
     }
-    UprobeMulti::load(ALLOCATOR, program)
+    UprobeMulti::load(name, program)
 }
 
 /// Takes a program and its links out of the kernel. One that was never loaded is left as it is.

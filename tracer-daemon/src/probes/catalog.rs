@@ -84,8 +84,10 @@ const RAW_SYSCALLS: Rung = Rung {
 /// The signal that is measured only where it is asked for.
 pub const MALLOC: &str = "malloc";
 
-/// Its program.
+/// Its program at the functions' beginnings.
 pub const ALLOCATOR: &str = "allocator_called";
+/// Its program at their ends.
+pub const ALLOCATOR_RESULT: &str = "allocator_returned";
 
 const fn probe(program: &'static str, point: Point) -> Probe {
     Probe { program, point }
@@ -244,9 +246,18 @@ pub const CATALOG: &[Signal] = &[
         rungs: &[
             Rung {
                 backend: Backend::UprobeMulti,
-                probes: &[probe(ALLOCATOR, Point::AllocatorAtOnce)],
+                probes: &[
+                    probe(ALLOCATOR, Point::AllocatorAtOnce),
+                    probe(ALLOCATOR_RESULT, Point::AllocatorAtOnce),
+                ],
             },
-            Rung { backend: Backend::Uprobe, probes: &[probe(ALLOCATOR, Point::Allocator)] },
+            Rung {
+                backend: Backend::Uprobe,
+                probes: &[
+                    probe(ALLOCATOR, Point::Allocator),
+                    probe(ALLOCATOR_RESULT, Point::Allocator),
+                ],
+            },
         ],
     },
 ];

@@ -239,6 +239,7 @@ impl<N: KernelNames> Account<'_, N> {
             ("stack_queue", self.state.stacks.not_queued()),
             ("stack_table", self.state.stacks.dropped()),
             ("mapping_table", self.state.untracked),
+            ("followed_blocks", self.state.blocks.dropped()),
         ];
         kernel
             .chain(own)

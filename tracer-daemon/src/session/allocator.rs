@@ -6,7 +6,7 @@ mod price;
 mod probes;
 mod readings;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracer_common::ProcessId;
 
@@ -15,9 +15,11 @@ use links::Program;
 pub(super) use probes::AllocatorProbes;
 use probes::Kernel;
 
-use super::Session;
+use super::{Session, unreadable};
 use crate::{
+    aggregate::allocations::Allocations,
     allocator::{Places, places},
+    error::Error,
     probes::catalog::MALLOC,
 };
 
@@ -41,6 +43,18 @@ impl Session {
     /// Takes the probes out of a process whose window has ended.
     pub(super) fn release_allocator(&mut self) {
         self.with_probes(AllocatorProbes::end);
+    }
+
+    /// What was counted in a window of this length, and what became of the blocks.
+    pub(super) fn account_allocator(
+        &mut self,
+        window: Duration,
+    ) -> Result<Option<Allocations>, Error> {
+        let (samples, blocks) = (self.state.allocation_samples, &mut self.state.blocks);
+        let probes = self.allocator.as_ref();
+        let account =
+            |probes: &AllocatorProbes| probes.account(&self.maps, window, samples, blocks);
+        probes.map(account).transpose().map_err(unreadable)
     }
 
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {

@@ -149,6 +149,7 @@ impl Session {
         let traced = Traced::begin(&self.root, found)?;
         if let Some(probes) = &mut self.allocator {
             probes.window_begins(&self.maps);
+            self.state.blocks.begin(probes.followed_since());
         }
         self.traced = Some(traced);
         if flags & Target::FROM_EXEC == 0 {
@@ -171,6 +172,7 @@ impl Session {
             log::debug!("ended targets stay on the table: {error}");
         }
         self.unwinder.exchange(&mut self.state.stacks);
+        self.state.settle_blocks();
         self.cost.tick(&self.attached.ebpf, now);
         if self.faults.tick(&mut self.attached.ebpf, &mut self.control, now)
             && let Err(error) = self.maps.control(self.control)
@@ -257,6 +259,7 @@ impl Session {
         counters.lookups = self.maps.lookups().map_err(unreadable)?;
         self.drain();
         self.unwinder.finish(&mut self.state.stacks);
+        self.state.settle_blocks();
         if let Some(mut file) = self.dump.take() {
             file.flush()
                 .map_err(|error| Error::Usage(format!("cannot write the dump: {error}")))?;
@@ -265,8 +268,11 @@ impl Session {
             Error::NoSuchProcess("nothing was measured: no process was traced".to_owned())
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
-        let named = names::name(&self.unwinder, &self.state.stacks);
+        let allocations = self.account_allocator(window)?;
+        let is_followed = allocations.as_ref().is_some_and(|all| all.blocks.is_some());
+        let blocks = is_followed.then_some(&self.state.blocks);
         let probes = self.allocator.as_ref();
+        let named = names::name(&self.unwinder, &self.state.stacks, blocks);
         let at_probes = probes.map_or(0.0, |probes| probes.spent(&self.maps).as_secs_f64());
         let account = account::Account {
             counters: &counters,
@@ -282,10 +288,8 @@ impl Session {
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = account::tracer(std::mem::take(&mut self.attached.signals));
         snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
-        snapshot.allocations = probes
-            .map(|probes| probes.account(&self.maps, window, self.state.allocation_samples))
-            .transpose()
-            .map_err(unreadable)?;
+        snapshot.allocations = allocations;
+        snapshot.memory_available = self.root.memory_available();
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
         snapshot.stacks = named.stacks;
         snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));

@@ -7,6 +7,7 @@ use super::{
     unwinder::{Order, Unwinder},
 };
 use crate::aggregate::{
+    blocks::Blocks,
     cpu_sites::CpuSites,
     snapshot::StackTotals,
     stack_kind::StackKind,
@@ -29,7 +30,7 @@ pub(super) struct Named {
 }
 
 /// Names the stacks of a window.
-pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks) -> Named {
+pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>) -> Named {
     let deadline = Instant::now() + NAMING_TIME;
     let heaviest = stacks.heaviest(|kind| match kind {
         StackKind::Allocation(_) => NAMED_ALLOCATIONS,
@@ -38,8 +39,13 @@ pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks) -> Named {
     let heaviest: Vec<(StackKey, StackSum)> =
         heaviest.into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
     let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
+    let fates: Vec<_> =
+        heaviest.iter().map(|(key, _)| blocks.and_then(|all| all.of(key))).collect();
     let mut complete = unwinder
         .name(heaviest, Order::PlacesFirst, deadline, |index, totals| named[index] = totals);
+    for (totals, fate) in named.iter_mut().zip(fates) {
+        totals.blocks = fate;
+    }
     let (samples, weights): (Vec<_>, Vec<_>) = stacks
         .cpu()
         .counts()

@@ -173,5 +173,6 @@ pub(super) fn unnamed(key: &StackKey, sum: StackSum) -> StackTotals {
         count: sum.count,
         bytes: sum.bytes,
         seconds: (sum.duration_ns > 0).then(|| sum.duration_ns as f64 / NS),
+        blocks: None,
     }
 }

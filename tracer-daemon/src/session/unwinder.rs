@@ -15,7 +15,7 @@ use super::naming::Naming;
 use crate::{
     aggregate::{
         snapshot::StackTotals,
-        stacks::{Program, Sample, StackKey, StackSum, Stacks},
+        stacks::{Program, Sample, StackKey, StackSum, Stacks, Unwound},
     },
     census::ProcRoot,
     source::Readers,
@@ -55,7 +55,7 @@ pub(super) enum Order {
 /// to hurt ends with the process.
 pub(super) struct Unwinder {
     requests: SyncSender<Request>,
-    results: Receiver<(StackKey, StackSum)>,
+    results: Receiver<Unwound>,
     /// Calls and faults whose stacks are with the thread.
     under_way: u64,
 }
@@ -91,9 +91,9 @@ impl Unwinder {
 
     /// Takes in what has been unwound, and hands over what is to be.
     pub(super) fn exchange(&mut self, stacks: &mut Stacks) {
-        for (key, sum) in self.results.try_iter() {
-            self.under_way -= sum.count;
-            stacks.add(key, sum);
+        for unwound in self.results.try_iter() {
+            self.under_way -= unwound.sum.count;
+            stacks.add(unwound);
         }
         for program in stacks.take_loaded() {
             // With the queue full it is found out at the next stack.
@@ -122,9 +122,9 @@ impl Unwinder {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.results.recv_timeout(left) {
-                Ok((key, sum)) => {
-                    self.under_way -= sum.count;
-                    stacks.add(key, sum);
+                Ok(unwound) => {
+                    self.under_way -= unwound.sum.count;
+                    stacks.add(unwound);
                 }
                 Err(_) => break,
             }
@@ -168,11 +168,7 @@ fn keep_panics_quiet() {
 }
 
 /// The thread. It ends when nobody wants anything any more.
-fn serve(
-    naming: &mut Naming,
-    inbox: &Receiver<Request>,
-    outbox: &SyncSender<(StackKey, StackSum)>,
-) {
+fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Unwound>) {
     while let Ok(request) = inbox.recv() {
         match request {
             Request::Ready(done) => {
@@ -185,7 +181,8 @@ fn serve(
                 }
             }
             Request::Unwind(sample) => {
-                if outbox.send((naming.unwind(&sample), sample.sum)).is_err() {
+                let (key, Sample { sum, id, .. }) = (naming.unwind(&sample), sample);
+                if outbox.send(Unwound { key, sum, id }).is_err() {
                     return;
                 }
             }
@@ -230,7 +227,7 @@ mod tests {
         unwinder.know(program);
         for _ in 0..2 * QUEUE {
             let kind = StackKind::Call(Syscall::Mmap);
-            stacks.wait(Sample { program, kind, stack: Arc::clone(&stack), sum });
+            stacks.wait(Sample { program, kind, stack: Arc::clone(&stack), sum, id: None });
         }
         unwinder.finish(&mut stacks);
         assert_eq!(stacks.not_queued(), 0);

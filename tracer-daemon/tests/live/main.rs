@@ -13,6 +13,7 @@ mod daemon;
 mod errors;
 mod healthy;
 mod hot;
+mod leaks;
 mod lookups;
 mod perf;
 mod real;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
     trials.extend(allocations::trials(&machine));
+    trials.extend(leaks::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));

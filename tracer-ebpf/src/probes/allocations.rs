@@ -2,14 +2,15 @@
 
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Loss, ProbeCost,
-    RecordKind, SIZE_CLASSES, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
+    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, BlockKey, BlockRecord,
+    Loss, ProbeCost, ProcessId, RecordKind, SIZE_CLASSES, SampleId, Site, SiteKey, Thread,
+    exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
-    emit::{Wake, add, below, emit_with_stack, has_room_for_stack, header, lose, now},
+    emit::{Wake, add, below, emit, emit_with_stack, has_room_for_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
-    maps::{ALLOCATIONS, NO_PROGRAMS, PROBE_HITS, SITES, entry},
+    maps::{ALLOCATIONS, BLOCKS, NO_PROGRAMS, PROBE_HITS, SITES, entry},
 };
 
 /// Too large for the program's stack, so that new entries are copied from here.
@@ -18,34 +19,65 @@ static NO_ALLOCATIONS: AllocationCounter = AllocationCounter::NONE;
 
 #[uprobe]
 fn allocator_called(ctx: ProbeContext) -> u32 {
-    let (_, pid) = current_ids();
-    // SAFETY: the kernel hands the program valid registers.
-    let (address, stack) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp) };
-    let key = SiteKey { address, pid, reserved: 0 };
-    // SAFETY: user space writes an entry once and never changes it.
-    let Some(site) = (unsafe { SITES.get(&key) }) else {
-        hit(ProbeCost::Stepped as u32); // It may be; the budget has to hold.
-        lose(Loss::UnknownPlaces);
-        // SAFETY: nothing happens; see the map.
-        unsafe { NO_PROGRAMS.tail_call(&ctx, 0) };
-        return 0;
-    };
-    hit(site.cost);
+    let Some((site, stack)) = place(&ctx) else { return 0 };
     let Some(control) = control().filter(|control| control.allocations != 0) else { return 0 };
     let Some(thread) = thread() else { return 0 };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
-    if is_new(thread, site, stack.wrapping_add(u64::from(site.pushed)))
+    if is_new(thread, site, stack)
         && let Some(call) = AllocationCall::from_u32(site.call)
     {
         let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
-        let bytes = call.bytes([argument(0), argument(1), argument(2)]);
-        count(thread, site, bytes);
+        let arguments = [argument(0), argument(1), argument(2)];
+        let (bytes, block) = (call.bytes(arguments), call.block(arguments).unwrap_or(0));
+        // Whatever call was under way before has thrown an exception instead of returning.
+        thread.sampled_ns = 0;
+        count(thread, site, bytes, block);
+        if block != 0 && control.blocks != 0 {
+            block_ends(thread, block);
+        }
         if let Some(bytes) = bytes {
             sample(&ctx, thread, site, bytes, control.allocation_gap);
         }
     }
     0
+}
+
+/// At an instruction behind which a function only returns.
+#[uprobe]
+fn allocator_returned(ctx: ProbeContext) -> u32 {
+    let Some((_, stack)) = place(&ctx) else { return 0 };
+    if control().is_none_or(|control| control.blocks == 0) {
+        return 0;
+    }
+    let Some(thread) = thread() else { return 0 };
+    // SAFETY: from the map of threads, checked; only its own thread writes to it.
+    let thread = unsafe { &mut *thread };
+    // The calls that the allocator makes meanwhile return further down the stack.
+    if thread.sampled_ns != 0 && thread.allocation_stack == stack {
+        // SAFETY: the kernel hands the program valid registers.
+        block_is_born(thread, unsafe { (*ctx.regs).rax });
+        thread.sampled_ns = 0;
+    }
+    0
+}
+
+/// The place that was hit, and the stack pointer at the entry of the function that it is in.
+#[inline(always)]
+fn place(ctx: &ProbeContext) -> Option<(&'static Site, u64)> {
+    // SAFETY: the kernel hands the program valid registers.
+    let (address, stack) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp) };
+    let key = SiteKey { address, pid: current_ids().1, reserved: 0 };
+    // SAFETY: user space writes an entry once and never changes it.
+    let Some(site) = (unsafe { SITES.get(&key) }) else {
+        hit(ProbeCost::Stepped as u32); // It may be; the budget has to hold.
+        lose(Loss::UnknownPlaces);
+        // SAFETY: nothing happens; see the map.
+        unsafe { NO_PROGRAMS.tail_call(ctx, 0) };
+        return None;
+    };
+    hit(site.cost);
+    Some((site, stack.wrapping_add(u64::from(site.pushed))))
 }
 
 /// Every hit costs the target, whether it is a call of the program or not.
@@ -98,12 +130,13 @@ fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, want
     hit(ProbeCost::Sampled as u32);
     let (tid, _) = current_ids();
     let header = header(RecordKind::AllocationStack, thread.process, tid, now());
+    thread.sampled_ns = header.time_ns;
     let sample = AllocationSample { header, bytes, call: site.call, gap: thread.allocation_gap };
     emit_with_stack(ctx, sample, Loss::AllocationRecords, Wake::Later);
 }
 
 #[inline(always)]
-fn count(thread: &Thread, site: &Site, bytes: Option<u64>) {
+fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64) {
     let key = AllocationKey { process: thread.process, call: site.call, reserved: 0 };
     let Some(counter) = entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) else {
         lose(Loss::CounterTable);
@@ -112,10 +145,46 @@ fn count(thread: &Thread, site: &Site, bytes: Option<u64>) {
     // SAFETY: from the map, checked; the class's index is below their number.
     unsafe {
         add(&raw mut (*counter).calls, 1);
+        add(&raw mut (*counter).ended, u64::from(block != 0));
         if let Some(bytes) = bytes {
             add(&raw mut (*counter).bytes, bytes);
             let class = below::<SIZE_CLASSES>(size_class(bytes));
             add((&raw mut (*counter).sizes).cast::<u64>().add(class), 1);
         }
     }
+}
+
+/// The sampled call of this thread has its result.
+#[inline(always)]
+fn block_is_born(thread: &Thread, address: u64) {
+    let (tid, _) = current_ids();
+    let sample = SampleId { time_ns: thread.sampled_ns, tid, reserved: 0 };
+    let key = BlockKey { process: thread.process, address };
+    if address != 0 {
+        // SAFETY: nothing is read from the entry.
+        if unsafe { BLOCKS.get(&key) }.is_some() {
+            lose(Loss::MissedEnd);
+        }
+        if BLOCKS.insert(&key, &sample, 0).is_err() {
+            lose(Loss::BlockTable);
+            return;
+        }
+    }
+    emit_block(RecordKind::BlockBorn, thread.process, address, sample);
+}
+
+/// A block goes. A `realloc` that fails keeps it, which is not waited for.
+#[inline(always)]
+fn block_ends(thread: &Thread, address: u64) {
+    let key = BlockKey { process: thread.process, address };
+    // SAFETY: copied at once. Nobody else is handed the address before this call has given it back.
+    let Some(sample) = (unsafe { BLOCKS.get(&key) }).copied() else { return };
+    let _ = BLOCKS.remove(&key);
+    emit_block(RecordKind::BlockEnded, thread.process, address, sample);
+}
+
+#[inline(always)]
+fn emit_block(kind: RecordKind, process: ProcessId, address: u64, sample: SampleId) {
+    let header = header(kind, process, current_ids().0, now());
+    emit(|| BlockRecord { header, address, sample }, Loss::BlockRecords);
 }

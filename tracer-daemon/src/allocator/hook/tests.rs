@@ -84,3 +84,58 @@ fn bytes_that_are_no_code_are_refused() {
     assert_eq!(choose(b"\x53\x06", 1), None);
     assert_eq!(choose(b"\x53\xe8\x00", 1), None);
 }
+
+fn exits_of(code: &[u8]) -> Option<(Vec<Hook>, Vec<u64>)> {
+    exits(code).map(|exits| (exits.returns, exits.jumps))
+}
+
+#[test]
+fn real_functions_return_here() {
+    for (name, returns, jumps) in [
+        ("glibc-malloc", &[0x100, 0x182, 0x236][..], 0),
+        // To memset.
+        ("glibc-calloc", &[0x1bc, 0x277], 1),
+        // To malloc.
+        ("glibc-realloc", &[0x172], 1),
+        ("glibc-reallocarray", &[0x20], 1),
+        ("jemalloc-calloc", &[0x18f], 0),
+        ("jemalloc-malloc", &[0x9d], 1),
+        ("jemalloc-mallocx", &[0x378], 0),
+        ("tcmalloc-malloc", &[0x71], 4),
+        ("tcmalloc-realloc", &[0x1c6], 0),
+        ("mimalloc-malloc", &[0x3b], 1),
+        ("musl-malloc", &[], 1),
+    ] {
+        let found = exits_of(&function(name)).unwrap();
+        let returns = returns.iter().map(|at| Hook { offset: *at, pushed: 0, emulated: false });
+        assert_eq!(found.0, returns.collect::<Vec<_>>(), "{name}");
+        assert_eq!(found.1.len(), jumps, "{name}: {:x?}", found.1);
+    }
+}
+
+#[test]
+fn exits_that_cannot_all_be_seen_are_refused() {
+    // A switch; a jump into an instruction; code that runs on; code after which nothing is known.
+    assert_eq!(exits_of(b"\x85\xff\x74\x02\xff\xe0\xc3"), None);
+    assert_eq!(exits_of(b"\x75\x01\x48\x89\xf8\xc3"), None);
+    assert_eq!(exits_of(b"\xc3\x53"), None);
+    assert_eq!(exits_of(b"\xc3\x74\xfd"), None);
+    assert_eq!(exits_of(b""), None);
+    // ret 8
+    assert_eq!(exits_of(b"\xc2\x08\x00"), None);
+}
+
+#[test]
+fn an_emulated_instruction_is_taken_where_it_leads_to_the_return_only() {
+    let ret = |offset| Hook { offset, pushed: 0, emulated: false };
+    // nop; add rsp, 24; pop rbx; ret
+    let cheap = Hook { offset: 0, pushed: 32, emulated: true };
+    assert_eq!(exits_of(b"\x90\x48\x83\xc4\x18\x5b\xc3"), Some((vec![cheap], vec![])));
+    // The same, with a jump to the pop.
+    let code = b"\x74\x05\x90\x48\x83\xc4\x18\x5b\xc3";
+    assert_eq!(exits_of(code), Some((vec![ret(8)], vec![])));
+    // nop; mov rax, rbx; ret
+    assert_eq!(exits_of(b"\x90\x48\x89\xd8\xc3"), Some((vec![ret(4)], vec![])));
+    // nop; leave; ret: by how much the stack pointer moves is not known.
+    assert_eq!(exits_of(b"\x90\xc9\xc3"), Some((vec![ret(2)], vec![])));
+}

@@ -39,6 +39,16 @@ impl Budget {
         !self.is_unbounded() && spent > time.mul_f64(self.0) + CREDIT
     }
 
+    /// Whether as much as this may be taken in all of the window, of which it is what `time` would take.
+    pub(super) fn allows(self, cost: Duration, time: Duration) -> bool {
+        self.is_unbounded() || cost <= time.mul_f64(self.0)
+    }
+
+    /// Whether results have to be left out for the sake of the calls.
+    pub(super) fn is_short(self, spent: Duration, time: Duration) -> bool {
+        !self.is_unbounded() && spent > time.mul_f64(self.0) + CREDIT / 2
+    }
+
     /// How long the probes have to stay out until `spent` is paid for, and up to as long again by
     /// chance, of which `random` is the share. `None`: longer than anybody would wait.
     pub(super) fn pause(self, spent: Duration, time: Duration, random: f64) -> Option<Duration> {
@@ -75,6 +85,22 @@ mod tests {
         assert!(!budget.is_exceeded(ms(30), ms(1000)), "10 ms were earned");
         assert!(budget.is_exceeded(ms(31), ms(1000)));
         assert!(!Budget::new(1.0).unwrap().is_exceeded(ms(5000), ms(1000)));
+    }
+
+    #[test]
+    fn what_is_known_beforehand_may_take_the_budget_and_no_credit() {
+        let budget = Budget::new(0.01).unwrap();
+        assert!(budget.allows(ms(1), ms(100)));
+        assert!(!budget.allows(ms(2), ms(100)));
+        assert!(Budget::new(1.0).unwrap().allows(ms(200), ms(100)));
+    }
+
+    #[test]
+    fn results_go_before_calls_do() {
+        let budget = Budget::new(0.01).unwrap();
+        assert!(!budget.is_short(ms(20), ms(1000)));
+        assert!(budget.is_short(ms(21), ms(1000)) && !budget.is_exceeded(ms(21), ms(1000)));
+        assert!(!Budget::new(1.0).unwrap().is_short(ms(5000), ms(1000)));
     }
 
     #[test]

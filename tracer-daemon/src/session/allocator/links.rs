@@ -10,13 +10,13 @@ use aya::{
     },
 };
 
-use crate::probes::{attach::Attached, catalog, uprobe_multi::UprobeMulti};
+use crate::probes::{attach::Attached, uprobe_multi::UprobeMulti};
 
-/// The allocator's program, ready to be put in.
+/// The allocator's programs, ready to be put in.
 pub(in crate::session) struct Program<'a> {
     ebpf: &'a mut Ebpf,
-    /// Where the kernel has links of many places.
-    multi: Option<&'a UprobeMulti>,
+    /// By name, where the kernel has links of many places.
+    multi: &'a HashMap<&'static str, UprobeMulti>,
 }
 
 /// Probes that are in, as long as this lives.
@@ -29,23 +29,24 @@ pub(super) enum Links {
 
 impl<'a> Program<'a> {
     pub(in crate::session) fn of(attached: &'a mut Attached) -> Self {
-        Self { ebpf: &mut attached.ebpf, multi: attached.multi.as_ref() }
+        Self { ebpf: &mut attached.ebpf, multi: &attached.multi }
     }
 
-    /// Puts it in at these offsets of a file, for one process.
+    /// Puts one in at these offsets of a file, for one process.
     pub(super) fn put_in(
         &mut self,
+        program: &str,
         file: &Path,
         offsets: &[u64],
         pid: NonZeroU32,
     ) -> Result<Links, String> {
-        if let Some(multi) = self.multi {
+        if let Some(multi) = self.multi.get(program) {
             let link = multi.link(file, offsets, pid.get());
             return link.map(Links::One).map_err(|error| format!("the kernel refuses: {error}"));
         }
         let program: &mut UProbe = self
             .ebpf
-            .program_mut(catalog::ALLOCATOR)
+            .program_mut(program)
             .and_then(|program| program.try_into().ok())
             .ok_or("the object has no such program")?;
         let attach = |offset: &u64| -> Result<_, ProgramError> {

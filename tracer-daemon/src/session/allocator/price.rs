@@ -9,7 +9,10 @@ use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
 
 use super::links::Program;
 use crate::{
-    probes::own_code::{self, OwnCode},
+    probes::{
+        catalog,
+        own_code::{self, OwnCode},
+    },
     source::KernelMaps,
 };
 
@@ -62,7 +65,7 @@ fn measure(program: &mut Program<'_>, maps: &mut KernelMaps) -> Result<Prices, S
         let site =
             Site { call, pushed: 0, code_start: 0, code_end: 0, cost: cost as u32, reserved: 0 };
         maps.allocations.add_site(key, site).map_err(|error| error.to_string())?;
-        let links = program.put_in(&own.file, &[offset], pid)?;
+        let links = program.put_in(catalog::ALLOCATOR, &own.file, &[offset], pid)?;
         let price = batches(function) + COUNTING;
         std::thread::spawn(move || drop(links));
         Ok::<_, String>(price)

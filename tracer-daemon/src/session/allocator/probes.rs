@@ -8,6 +8,8 @@
 //! Probes go in within tens of microseconds each. When they come out the kernel waits for grace periods of
 //! RCU; a thread does the waiting, and what probes are hit meanwhile is paid for.
 
+mod results;
+
 use std::{
     num::NonZeroU32,
     thread::JoinHandle,
@@ -16,6 +18,7 @@ use std::{
 
 use tracer_common::{Control, ProcessId};
 
+use self::results::{Following, kernel_clock};
 use super::{
     budget::Budget,
     links::{Links, Program},
@@ -26,8 +29,10 @@ use crate::{
     aggregate::{
         allocation_rate::Moments,
         allocations::{Allocations, Counted, allocations},
+        blocks::Blocks,
     },
-    allocator::Places,
+    allocator::{Place, Places},
+    probes::catalog,
     session::random,
     source::KernelMaps,
 };
@@ -65,6 +70,9 @@ pub(in crate::session) struct AllocatorProbes {
     /// How long putting in and taking out took, altogether and the last time that they went in.
     switching: Duration,
     last_switch: Duration,
+    /// The probes on results, while blocks are followed.
+    results: Option<Links>,
+    following: Option<Following>,
 }
 
 enum State {
@@ -88,7 +96,7 @@ impl AllocatorProbes {
         places: Places,
         budget: Budget,
     ) -> Result<Self, String> {
-        for place in &places.places {
+        for place in places.places.iter().chain(&places.results) {
             let added = kernel.maps.allocations.add(process, place.key, place.site);
             added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
         }
@@ -109,8 +117,11 @@ impl AllocatorProbes {
             ended: None,
             switching: Duration::ZERO,
             last_switch: Duration::ZERO,
+            results: None,
+            following: None,
         };
         probes.put_in(&mut kernel)?;
+        probes.follow(&mut kernel)?;
         Ok(probes)
     }
 
@@ -120,6 +131,9 @@ impl AllocatorProbes {
         self.spent_before = self.spent_ever(maps);
         if let State::In { began, .. } = &mut self.state {
             *began = self.began;
+        }
+        if let Some(following) = &mut self.following {
+            following.since = kernel_clock();
         }
     }
 
@@ -131,12 +145,15 @@ impl AllocatorProbes {
     ) -> Result<(), String> {
         match &self.state {
             State::In { began, .. } => {
+                let (spent, time) = (self.spent(kernel.maps), now - self.began.at);
                 let is_over = match self.out_since {
                     Some(_) => now >= began.at + MOMENT,
-                    None => self.budget.is_exceeded(self.spent(kernel.maps), now - self.began.at),
+                    None => self.budget.is_exceeded(spent, time),
                 };
                 if is_over {
                     self.take_out(&mut kernel)?;
+                } else if self.follows() && self.budget.is_short(spent, time) {
+                    self.shed(&mut kernel)?;
                 }
             }
             State::Leaving(thread) if thread.is_finished() => self.plan_return(kernel.maps, now)?,
@@ -148,6 +165,8 @@ impl AllocatorProbes {
 
     /// The window has ended.
     pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>) {
+        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
+        self.no_longer_follows(&calls, true);
         self.ended = Some(self.read(kernel.maps));
         if let Err(why) = self.take_out(&mut kernel) {
             log::debug!("{why}");
@@ -160,6 +179,7 @@ impl AllocatorProbes {
         maps: &KernelMaps,
         window: Duration,
         stack_samples: u64,
+        blocks: &mut Blocks,
     ) -> Result<Allocations, aya::maps::MapError> {
         let rate = self.ended.and_then(|ended| {
             let rest = (ended.at - self.began.at).saturating_sub(self.counted);
@@ -168,7 +188,8 @@ impl AllocatorProbes {
         });
         let duty = self.counted.div_duration_f64(window).min(1.0);
         let counted = Counted { window, duty, rate, stack_samples };
-        Ok(allocations(&maps.allocations.read(self.process)?, counted))
+        let all = allocations(&maps.allocations.read(self.process)?, counted);
+        Ok(Allocations { blocks: self.followed(blocks), ..all })
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as
@@ -200,8 +221,7 @@ impl AllocatorProbes {
     fn put_in(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         self.state = State::Over;
         let begin = own_cpu_time();
-        let offsets: Vec<_> = self.places.places.iter().map(|place| place.file_offset).collect();
-        let links = kernel.program.put_in(&self.places.file, &offsets, self.pid)?;
+        let links = self.attach(kernel, catalog::ALLOCATOR, &self.places.places)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
         let began = self.read(kernel.maps);
@@ -211,6 +231,16 @@ impl AllocatorProbes {
         self.switching += 2 * self.last_switch;
         self.state = State::In { links, began };
         Ok(())
+    }
+
+    fn attach(
+        &self,
+        kernel: &mut Kernel<'_>,
+        program: &str,
+        places: &[Place],
+    ) -> Result<Links, String> {
+        let offsets: Vec<_> = places.iter().map(|place| place.file_offset).collect();
+        kernel.program.put_in(program, &self.places.file, &offsets, self.pid)
     }
 
     /// Ends counting, and begins to take the probes out.
@@ -227,13 +257,13 @@ impl AllocatorProbes {
         self.moments.add(moment);
         self.out_since = Some(now.at);
         let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        let places = self.places.places.iter();
-        let hits = places.map(|place| {
-            (place.file_offset, calls.get(&place.call).map_or(0, |counter| counter.calls))
-        });
-        let hits = hits.collect();
+        self.no_longer_follows(&calls, false);
+        let links = [Some(links), self.results.take()];
+        let hits = self.hits(&calls);
         // Without a thread the links are dropped with what it should have done.
-        let thread = std::thread::Builder::new().spawn(move || links.leave(&hits));
+        let thread = std::thread::Builder::new().spawn(move || {
+            links.into_iter().flatten().for_each(|links| links.leave(&hits));
+        });
         self.state = State::Leaving(thread.map_err(|error| format!("no thread: {error}"))?);
         Ok(())
     }
@@ -242,6 +272,7 @@ impl AllocatorProbes {
 /// Opens or closes the gate that all functions have in common.
 fn count(kernel: &mut Kernel<'_>, on: bool) {
     kernel.control.allocations = u32::from(on);
+    kernel.control.blocks &= u32::from(on);
     if let Err(error) = kernel.maps.control(*kernel.control) {
         log::warn!("the kernel programs cannot be told to count: {error}");
     }

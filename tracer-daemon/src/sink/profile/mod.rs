@@ -10,7 +10,10 @@ pub use flamegraph::flamegraph;
 pub use folded::folded;
 pub use pprof::pprof;
 
-use crate::aggregate::{snapshot::StackTotals, stack_kind};
+use crate::aggregate::{
+    snapshot::{BlockSum, StackTotals},
+    stack_kind,
+};
 
 /// The kinds of stacks that there are; the one that says where time goes comes first.
 #[must_use]
@@ -30,6 +33,10 @@ pub enum Measure {
     Bytes,
     /// Time in the kernel; of CPU samples, CPU time.
     Time,
+    /// Blocks that were not given back.
+    InUseObjects,
+    /// Their bytes.
+    InUseSpace,
 }
 
 impl Measure {
@@ -47,8 +54,8 @@ impl Measure {
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Count => "count",
-            Self::Bytes => "bytes",
+            Self::Count | Self::InUseObjects => "count",
+            Self::Bytes | Self::InUseSpace => "bytes",
             Self::Time => "nanoseconds",
         }
     }
@@ -59,8 +66,14 @@ impl Measure {
         match self {
             Self::Count => stack.count,
             Self::Bytes => stack.bytes,
+            Self::InUseObjects => outstanding(stack).blocks,
+            Self::InUseSpace => outstanding(stack).bytes,
             // A number that is none becomes 0.
             Self::Time => (stack.seconds.unwrap_or(0.0) * 1e9).round() as u64,
         }
     }
+}
+
+fn outstanding(stack: &StackTotals) -> BlockSum {
+    stack.blocks.as_ref().and_then(|blocks| blocks.outstanding).unwrap_or_default()
 }

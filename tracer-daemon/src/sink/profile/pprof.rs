@@ -32,7 +32,10 @@ struct Column<'a> {
 /// Never, for memory takes everything.
 pub fn pprof(stacks: &[&StackTotals], snapshot: &Snapshot) -> io::Result<Vec<u8>> {
     let kinds = kinds(stacks.iter().copied());
-    let columns: Vec<_> = kinds.into_iter().flat_map(columns_of).collect();
+    let is_followed = |stack: &StackTotals| stack.blocks.as_ref().map(|all| all.outstanding);
+    // Where nobody knows, nothing is not the answer.
+    let in_use = stacks.iter().any(|stack| is_followed(stack).flatten().is_some());
+    let columns: Vec<_> = kinds.into_iter().flat_map(|kind| columns_of(kind, in_use)).collect();
     let mut tables = Tables::new(snapshot.target.exe.as_deref());
     let sample_type = columns.iter().map(|column| column.value_type(&mut tables)).collect();
     let known = stacks.iter().filter(|stack| columns.iter().any(|column| column.holds(stack)));
@@ -77,7 +80,7 @@ fn sample(tables: &mut Tables, stack: &StackTotals, columns: &[Column<'_>]) -> S
 }
 
 /// None for a kind of tomorrow: nobody knows what its numbers are.
-fn columns_of(kind: &str) -> Vec<Column<'_>> {
+fn columns_of(kind: &str, in_use: bool) -> Vec<Column<'_>> {
     let column = |name: &str, measure| Column { kind, name: name.to_owned(), measure };
     match kind {
         stack_kind::CPU => vec![column("samples", Measure::Count), column("cpu", Measure::Time)],
@@ -85,7 +88,15 @@ fn columns_of(kind: &str) -> Vec<Column<'_>> {
         stack_kind::LOOKUP => vec![column("lookups", Measure::Count)],
         // As Go's own profiles of its heap have them: readers know these names.
         stack_kind::MALLOC => {
-            vec![column("alloc_objects", Measure::Count), column("alloc_space", Measure::Bytes)]
+            let mut columns = vec![
+                column("alloc_objects", Measure::Count),
+                column("alloc_space", Measure::Bytes),
+            ];
+            if in_use {
+                columns.push(column("inuse_objects", Measure::InUseObjects));
+                columns.push(column("inuse_space", Measure::InUseSpace));
+            }
+            columns
         }
         call if Syscall::ALL.iter().any(|syscall| syscall.name() == call) => vec![
             column(&format!("{call}_calls"), Measure::Count),

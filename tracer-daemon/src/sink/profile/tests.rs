@@ -30,6 +30,10 @@ fn each_kind_weighs_what_it_is_looked_at_for() {
     assert_eq!(folded(&all, None), lines);
     let bytes = folded(&of_kind(&recording, "mmap"), Some(Measure::Bytes));
     let mapping = (2 << 20) + 4096;
+    let held = folded(&of_kind(&recording, "malloc"), Some(Measure::InUseSpace));
+    let leaf = "operator new(unsigned long);malloc";
+    let held_by = |site: &str, bytes: u64| format!("malloc;serve;{site};{leaf} {bytes}\n");
+    assert_eq!(held, held_by("handle_request", 1 << 19) + &held_by("parse_header", 1 << 18));
     let line = "mmap;serve;handle_request;malloc;sysmalloc;mmap64";
     assert_eq!(bytes, format!("{line} {}\n", 20_000_u64 * mapping));
 }

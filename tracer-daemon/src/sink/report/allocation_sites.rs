@@ -52,7 +52,7 @@ fn heaviest(stacks: &[&StackTotals], weight: impl Fn(&StackTotals) -> u64) -> Ve
 
 /// The innermost function that is not the allocator's or a library's, and its callers; where there is none,
 /// whatever is known.
-fn asking(frames: &[Frame]) -> &[Frame] {
+pub(super) fn asking(frames: &[Frame]) -> &[Frame] {
     match from_call_site(frames) {
         [] => frames,
         site => site,

@@ -2,7 +2,7 @@ use super::page::{Page, Tone};
 use super::verdict::tone;
 use crate::aggregate::snapshot::Snapshot;
 use crate::diagnose::{Cost, Finding, Saving, Severity};
-use crate::humanize::{percent, seconds};
+use crate::humanize::{bytes, percent, seconds};
 
 const LABEL: usize = 12;
 
@@ -29,6 +29,11 @@ pub(super) fn write(page: &mut Page, finding: &Finding, snapshot: &Snapshot) {
         None if finding.severity == Severity::NoGain => {
             labelled(page, "saves", "nothing worth the work");
         }
+        None if finding.cost.bytes_per_second > 0.0 => {
+            let memory = memory(&finding.cost);
+            labelled(page, "saves", &format!("up to {memory} of memory each second"));
+            labelled(page, "check", "apply the cure, record the same load again and compare");
+        }
         None => {
             labelled(page, "saves", "no CPU time that could be predicted");
             labelled(page, "check", "apply the cure, record the same load again and compare");
@@ -48,6 +53,9 @@ fn list(page: &mut Page, label: &str, items: &[String]) {
 }
 
 fn cost(cost: &Cost) -> String {
+    if cost.bytes_per_second > 0.0 {
+        return format!("{} of memory each second", memory(cost));
+    }
     let per_second = seconds(cost.cpu_seconds_per_second);
     let cpu = match cost.share_of_target {
         Some(share) => {
@@ -59,6 +67,10 @@ fn cost(cost: &Cost) -> String {
         waited if waited > 0.0 => format!("{} of waiting each second; {cpu}", seconds(waited)),
         _ => cpu,
     }
+}
+
+fn memory(cost: &Cost) -> String {
+    bytes(cost.bytes_per_second.round() as u64)
 }
 
 fn saves(saving: &Saving, snapshot: &Snapshot) -> String {

@@ -8,9 +8,9 @@ use tracer_common::{AllocationCall, AllocationCounter};
 use crate::aggregate::allocation_rate::CallRate;
 use crate::aggregate::allocations::{Allocations, Counted, allocations};
 use crate::aggregate::snapshot::{
-    Cpu, CpuShare, FaultShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
-    ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
-    TargetInfo, Tracer, Window,
+    BlockSum, BlockTotals, Cpu, CpuShare, FaultShare, FaultTotals, FollowedBlocks, Frame,
+    LifetimeBlocks, LookupMapping, LookupTotals, Mappings, Overhead, ProbeStatus, Quantiles,
+    ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
 };
 use crate::census::address_space::{AddressSpace, Growth, census};
 use crate::census::{Area, AreaReading, Image};
@@ -82,7 +82,8 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
     let rate = CallRate { estimate: None, low: 250_000.0, high: None };
     let window = Duration::from_secs(10);
-    allocations(&counters, Counted { window, duty, rate: Some(rate), stack_samples: 1500 })
+    let counted = Counted { window, duty, rate: Some(rate), stack_samples: 1500 };
+    Allocations { blocks: Some(followed(duty)), ..allocations(&counters, counted) }
 }
 
 /// What a census finds in a small server.
@@ -132,7 +133,7 @@ fn sampled(kind: &str, place: &str, count: u64, seconds: Option<f64>) -> StackTo
         frame("serve", "/opt/server", 0x1_4d0),
     ];
     let (kind, place) = (kind.to_owned(), Some(place.to_owned()));
-    StackTotals { kind, place, frames, count, bytes: 0, seconds }
+    StackTotals { kind, place, frames, count, seconds, ..StackTotals::default() }
 }
 
 /// What samples found `function` to have asked for.
@@ -144,7 +145,36 @@ fn allocated(function: &str, count: u64, bytes: u64) -> StackTotals {
         frame("serve", "/opt/server", 0x1_4d0),
     ];
     let (kind, place) = ("malloc".to_owned(), Some("malloc".to_owned()));
-    StackTotals { kind, place, frames, count, bytes, seconds: None }
+    let (held, freed) = (bytes / 4, bytes - bytes / 4);
+    let blocks = Some(fate(count / 4, held, count - count / 4, freed));
+    StackTotals { kind, place, frames, count, bytes, blocks, ..StackTotals::default() }
+}
+
+fn fate(held: u64, held_bytes: u64, freed: u64, freed_bytes: u64) -> BlockTotals {
+    BlockTotals {
+        freed: BlockSum { blocks: freed, bytes: freed_bytes },
+        outstanding: Some(BlockSum { blocks: held, bytes: held_bytes }),
+        lifetimes: vec![
+            LifetimeBlocks { seconds: 16e-6, blocks: freed / 2 },
+            LifetimeBlocks { seconds: 1.1, blocks: freed - freed / 2 },
+        ],
+        ..BlockTotals::default()
+    }
+}
+
+/// All of the window, or a part of it.
+fn followed(duty: f64) -> FollowedBlocks {
+    let totals = fate(7_500, 3 << 18, 22_500, 9 << 18);
+    let outstanding = totals.outstanding.filter(|_| duty == 1.0);
+    let unknown = if duty < 1.0 { BlockSum { blocks: 9, bytes: 900 } } else { BlockSum::default() };
+    FollowedBlocks {
+        seconds: 10.0 * duty,
+        samples: 1_400,
+        totals: BlockTotals { outstanding, unknown, ..totals },
+        handed_out: 30_000,
+        given_back: 29_000,
+        untold: vec!["calloc".to_owned()],
+    }
 }
 
 /// 2,000 requests a second, each with a buffer of 2 MiB of which six pages are touched.
@@ -200,6 +230,7 @@ pub(crate) fn churning() -> Recording {
                 count: 20_000,
                 bytes: 20_000 * mapping,
                 seconds: Some(0.1),
+                ..StackTotals::default()
             },
             sampled("cpu", "fault", 160, Some(1.3)),
             sampled("lookup", "find_vma", 75_000, None),
@@ -233,6 +264,8 @@ pub(crate) fn lossy() -> Recording {
     snapshot.faults = FaultTotals::default();
     snapshot.overhead = None;
     snapshot.allocations = Some(calls_of_malloc(0.02));
+    let fates = snapshot.stacks.iter_mut().filter_map(|stack| stack.blocks.as_mut());
+    fates.for_each(|fate| fate.outstanding = None);
     let allocator = ProbeStatus { reason: Some("not in mallocx".to_owned()), ..probe("malloc") };
     snapshot.tracer.probes.push(allocator);
     snapshot.tracer.probes[2] = ProbeStatus {

@@ -98,9 +98,24 @@ fn explained(cause: &str) -> String {
             "samples of the allocator's calls were dropped, the ring buffer was filling; which code asks \
              for memory rests on fewer samples, the counts of calls are exact"
         }
+        Some(Loss::BlockRecords) => {
+            "births or ends of sampled blocks were dropped, the ring buffer was full; blocks that were \
+             given back may count as outstanding"
+        }
+        Some(Loss::BlockTable) => {
+            "sampled blocks were not followed, there were too many at once; what is outstanding and what \
+             was freed are lower bounds"
+        }
+        Some(Loss::MissedEnd) => {
+            "sampled blocks were given back unseen; when is unknown, and others may count as outstanding"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"
+        }
+        None if cause == "followed_blocks" => {
+            "sampled blocks were not followed, the tracer had too many; what is outstanding and what was \
+             freed are lower bounds"
         }
         None => return format!("{cause}; the totals are lower bounds"),
     };

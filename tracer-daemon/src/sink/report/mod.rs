@@ -3,6 +3,7 @@
 mod address_space;
 mod allocation_sites;
 mod allocations;
+mod blocks;
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -57,6 +58,7 @@ pub fn text(recording: &Recording, style: Style) -> String {
     mappings::write(&mut page, snapshot);
     allocations::write(&mut page, snapshot);
     allocation_sites::write(&mut page, snapshot);
+    blocks::write(&mut page, snapshot);
     if let Some(space) = &snapshot.address_space {
         address_space::write(&mut page, space, address_space::Detail::Compact);
     }

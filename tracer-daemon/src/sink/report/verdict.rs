@@ -33,7 +33,7 @@ pub(super) fn tone(finding: &Finding) -> Tone {
 }
 
 fn nothing_found(snapshot: &Snapshot) -> String {
-    let looked_for: Vec<_> = diagnose::names().collect();
+    let looked_for: Vec<_> = diagnose::names(snapshot).collect();
     let mut text = format!("looked for {}.", looked_for.join(", "));
     if snapshot.mappings.is_none() {
         text.push_str(" Births and deaths of mappings could not be seen, so churn may be there.");

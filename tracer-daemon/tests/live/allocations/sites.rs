@@ -9,7 +9,7 @@ use alloctrace::{
 };
 use libtest_mimic::Failed;
 
-use super::{allocations, program};
+use super::{allocations, every_block_ended, program};
 use crate::support::{Target, Tracer, ensure, same};
 
 /// A function of the program, what it calls, how often and for how many bytes.
@@ -34,6 +34,9 @@ pub(super) fn shares(library: &str) -> Result<(), Failed> {
     same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
     for site in SITES {
         is_near(&recording, site)?;
+    }
+    if library.is_empty() {
+        every_block_ended(&recording)?;
     }
     shown(&recording)
 }

@@ -48,6 +48,8 @@ fn what_was_recorded_is_in_the_profile() {
         ("lookups", "count"),
         ("alloc_objects", "count"),
         ("alloc_space", "bytes"),
+        ("inuse_objects", "count"),
+        ("inuse_space", "bytes"),
         ("mmap_calls", "count"),
         ("mmap_space", "bytes"),
         ("mmap_time", "nanoseconds"),
@@ -56,11 +58,11 @@ fn what_was_recorded_is_in_the_profile() {
     let mapping: i64 = (2 << 20) + 4096;
     let values: Vec<_> = profile.sample.iter().map(|sample| sample.value.clone()).collect();
     let truth = [
-        [0, 0, 0, 0, 0, 20_000, 20_000 * mapping, 100_000_000],
-        [160, 1_300_000_000, 0, 0, 0, 0, 0, 0],
-        [0, 0, 75_000, 0, 0, 0, 0, 0],
-        [0, 0, 0, 20_000, 2 << 20, 0, 0, 0],
-        [0, 0, 0, 10_000, 1 << 20, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 20_000, 20_000 * mapping, 100_000_000],
+        [160, 1_300_000_000, 0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 75_000, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 20_000, 2 << 20, 5_000, 2 << 18, 0, 0, 0],
+        [0, 0, 0, 10_000, 1 << 20, 2_500, 1 << 18, 0, 0, 0],
     ];
     assert_eq!(values, truth);
     let names = ["mmap64", "sysmalloc", "malloc", "handle_request", "serve"].map(|name| vec![name]);

@@ -1,0 +1,131 @@
+//! Probes where the allocator's functions return, by which sampled blocks are followed.
+//!
+//! The kernel steps over a `ret`, so that a result takes eight times as long as a call. So they are put in at the
+//! beginning only, where the budget allows for them, and are the first to go.
+
+use std::{collections::HashMap, time::Duration};
+
+use rustix::time::{ClockId, clock_gettime};
+use tracer_common::{AllocationCall, AllocationCounter};
+
+use super::{AllocatorProbes, Kernel};
+use crate::{
+    aggregate::{blocks::Blocks, snapshot::FollowedBlocks},
+    allocator::Place,
+    probes::catalog,
+};
+
+/// How long the calls are looked at before the window, to know what their results would take.
+const LOOK: Duration = Duration::from_millis(50);
+/// Counters by function.
+type Calls = HashMap<AllocationCall, AllocationCounter>;
+
+/// The part of the window in which blocks are followed, in nanoseconds of the kernel's clock.
+pub(super) struct Following {
+    pub(super) since: u64,
+    until: Option<Until>,
+}
+
+/// Its end.
+struct Until {
+    at: u64,
+    /// What had been counted by then.
+    calls: Calls,
+    /// The window ended with it.
+    to_the_end: bool,
+}
+
+impl AllocatorProbes {
+    /// Puts the probes on results in, where the budget is enough for them.
+    pub(super) fn follow(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
+        if self.places.results.is_empty() || !self.can_afford_results(kernel) {
+            return Ok(());
+        }
+        self.results =
+            Some(self.attach(kernel, catalog::ALLOCATOR_RESULT, &self.places.results)?);
+        kernel.control.blocks = 1;
+        super::count(kernel, true);
+        self.following = Some(Following { since: kernel_clock(), until: None });
+        Ok(())
+    }
+
+    fn can_afford_results(&self, kernel: &Kernel<'_>) -> bool {
+        let hits = || kernel.maps.allocations.hits().unwrap_or_default();
+        let before = hits();
+        std::thread::sleep(LOOK);
+        let after = hits();
+        let new = std::array::from_fn(|at| after[at].saturating_sub(before[at]));
+        let [emulated, stepped, _] = new;
+        // Each call has a result, and the processor steps over it.
+        let results = self.prices.of([0, emulated + stepped, 0]);
+        self.budget.allows(self.prices.of(new) + results, LOOK)
+    }
+
+    /// When following began, in nanoseconds of the kernel's clock.
+    pub(in crate::session) fn followed_since(&self) -> u64 {
+        self.following.as_ref().map_or_else(kernel_clock, |following| following.since)
+    }
+
+    /// How often probes were hit, by their offsets in the file; of results, as often as of calls.
+    pub(super) fn hits(&self, calls: &Calls) -> HashMap<u64, u64> {
+        let places = self.places.places.iter().chain(&self.places.results);
+        let hits = |place: &Place| calls.get(&place.call).map_or(0, |counter| counter.calls);
+        places.map(|place| (place.file_offset, hits(place))).collect()
+    }
+
+    /// Whether blocks are being followed.
+    pub(super) fn follows(&self) -> bool {
+        self.following.as_ref().is_some_and(|following| following.until.is_none())
+    }
+
+    /// Takes the probes on results out, while calls go on being counted.
+    pub(super) fn shed(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
+        kernel.control.blocks = 0;
+        super::count(kernel, true);
+        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
+        self.no_longer_follows(&calls, false);
+        let Some(links) = self.results.take() else { return Ok(()) };
+        let hits = self.hits(&calls);
+        let thread = std::thread::Builder::new().spawn(move || links.leave(&hits));
+        thread.map_err(|error| format!("no thread: {error}")).map(drop)
+    }
+
+    /// Following has ended; `calls` is what was counted by then.
+    pub(super) fn no_longer_follows(&mut self, calls: &Calls, to_the_end: bool) {
+        if let Some(following) = &mut self.following
+            && following.until.is_none()
+        {
+            let (at, calls) = (kernel_clock(), calls.clone());
+            following.until = Some(Until { at, calls, to_the_end });
+        }
+    }
+
+    /// What became of the blocks.
+    pub(super) fn followed(&self, blocks: &mut Blocks) -> Option<FollowedBlocks> {
+        let Following { since, until } = self.following.as_ref()?;
+        let until = until.as_ref()?;
+        blocks.close(until.at, until.to_the_end);
+        let totals = blocks.total();
+        Some(FollowedBlocks {
+            seconds: until.at.saturating_sub(*since) as f64 / 1e9,
+            samples: blocks.samples(),
+            totals,
+            handed_out: handed_out(&until.calls),
+            given_back: until.calls.values().map(|one| one.ended).sum(),
+            untold: self.places.untold.iter().map(|name| (*name).to_owned()).collect(),
+        })
+    }
+}
+
+fn handed_out(calls: &Calls) -> u64 {
+    // To ask for nothing mostly gets nothing.
+    let asked = |one: &AllocationCounter| one.calls - one.sizes[0].min(one.calls);
+    let asking = calls.iter().filter(|(call, _)| call.bytes([0; 3]).is_some());
+    asking.map(|(_, one)| asked(one)).sum()
+}
+
+/// Nanoseconds of the clock that the kernel programs read.
+pub(super) fn kernel_clock() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
