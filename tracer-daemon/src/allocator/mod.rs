@@ -1,5 +1,6 @@
 //! Which code hands out a process's memory.
 
+mod extent;
 mod family;
 mod find;
 mod hook;

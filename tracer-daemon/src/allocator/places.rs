@@ -1,7 +1,7 @@
 //! Where the probes on a process's allocator go.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -10,6 +10,7 @@ use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
 
 use super::{
     Allocator,
+    extent::extent,
     find::{Found, find_file, same_file},
     hook::{self, Exits, Hook},
     symbols::{Symbol, defined},
@@ -60,6 +61,9 @@ const FUNCTIONS: [(&str, AllocationCall); 31] = [
 /// Bytes of code of a function that are looked at; jemalloc's largest has ten thousand.
 const MOST_CODE: u64 = 64 << 10;
 
+/// Functions by which a call may leave one; more are not looked at.
+const MOST_JUMPS: usize = 16;
+
 /// A probe on a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -91,6 +95,7 @@ pub struct Places {
 }
 
 /// How a function leaves: its places, and where it jumps to, from its beginning.
+#[derive(Clone, Debug)]
 struct Leaving {
     returns: Vec<Place>,
     jumps: Vec<u64>,
@@ -100,6 +105,7 @@ struct Leaving {
 struct Mapped<'a> {
     found: &'a Found<'a>,
     areas: &'a [Area],
+    code: &'a [Segment],
     pid: u32,
     code_start: u64,
     code_end: u64,
@@ -124,76 +130,100 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Places> {
     let starts = functions.iter().map(|function| function.symbol.address);
     let ends = functions.iter().map(|function| function.symbol.address + function.symbol.size);
     let (code_start, code_end) = (address_of(starts.min()?)?, address_of(ends.max()?)?);
-    let mapped = Mapped { found: &found, areas, pid, code_start, code_end };
+    let mapped = Mapped { found: &found, areas, code: &code, pid, code_start, code_end };
     let (mut places, mut refused) = (Vec::new(), Vec::new());
     let mut leaving = Vec::new();
     for function in functions {
-        let offset = offset_of(&code, function.symbol.address);
-        let read = offset.and_then(|offset| Some((offset, mapped.read(&function, offset)?)));
+        let Symbol { address, size } = function.symbol;
+        let read = mapped.read(address, size);
         let place = read.as_ref().and_then(|(offset, code)| {
-            mapped.place(&function, *offset, hook::choose(code, function.call.arguments())?)
+            mapped.place(function.call, *offset, hook::choose(code, function.call.arguments())?)
         });
-        let exits = read.filter(|_| place.is_some()).and_then(|(offset, code)| {
-            let Exits { returns, jumps } = hook::exits(&code)?;
-            let places = returns.into_iter().map(|hook| mapped.place(&function, offset, hook));
-            Some(Leaving { returns: places.collect::<Option<_>>()?, jumps })
-        });
+        let is_counted = place.is_some();
         match place {
             Some(place) => places.push(place),
             None => refused.push(function.name),
         }
+        let exits = is_counted.then(|| mapped.leaving(function.call, address, size)).flatten();
         leaving.push((function, exits));
     }
-    let (results, untold) = results(leaving);
+    let beyond = |call, address| mapped.leaving(call, address, extent(&elf, address)?);
+    let (results, untold) = results(leaving, beyond);
     let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.path));
     Some(Places { allocator, file, places, refused, results, untold })
 }
 
-/// The places of functions that return blocks, and the functions that return some elsewhere.
-fn results(functions: Vec<(Function, Option<Leaving>)>) -> (Vec<Place>, Vec<&'static str>) {
-    let begin = |function: &Function| function.symbol.address;
-    let known = functions.iter().filter_map(|(one, exits)| Some((begin(one), exits.as_ref()?)));
-    let jumps = known.map(|(begin, exits)| (begin, exits.jumps.clone())).collect();
-    let (mut results, mut untold) = (Vec::new(), Vec::new());
+/// The places of functions that return blocks, and the functions that return some where nobody looks. `beyond`
+/// finds how one leaves that is not among them.
+fn results(
+    functions: Vec<(Function, Option<Leaving>)>,
+    beyond: impl Fn(AllocationCall, u64) -> Option<Leaving>,
+) -> (Vec<Place>, Vec<&'static str>) {
+    let (mut known, mut asking) = (HashMap::new(), Vec::new());
     for (function, exits) in functions {
-        let is_told = function.call.returns_block() && all_seen(begin(&function), &jumps);
-        match exits {
-            Some(exits) if is_told => results.extend(exits.returns),
-            _ if function.call.bytes([0; 3]).is_some() => untold.push(function.name),
-            _ => {}
+        known.insert(function.symbol.address, exits);
+        if function.call.bytes([0; 3]).is_some() {
+            asking.push(function);
         }
     }
-    (results, untold)
+    let (mut told, mut untold) = (BTreeSet::new(), Vec::new());
+    for Function { name, call, symbol } in asking {
+        let look = |address| beyond(call, address);
+        match ends(symbol.address, &mut known, look).filter(|_| call.returns_block()) {
+            Some(functions) => told.extend(functions),
+            None => untold.push(name),
+        }
+    }
+    let exits = told.iter().filter_map(|address| known.get(address)?.as_ref());
+    (exits.flat_map(|exits| exits.returns.clone()).collect(), untold)
 }
 
-/// Whether a function only returns, or jumps to others that do. A call that ends in another function returns
-/// there with the same stack pointer.
-fn all_seen(begin: u64, jumps: &HashMap<u64, Vec<u64>>) -> bool {
+/// The functions in which a call may end that begins in one: it, and those that it jumps to. A call that ends in
+/// another function returns there with the same stack pointer. `None`: not all are known.
+fn ends(
+    begin: u64,
+    known: &mut HashMap<u64, Option<Leaving>>,
+    look: impl Fn(u64) -> Option<Leaving>,
+) -> Option<HashSet<u64>> {
     let (mut seen, mut next) = (HashSet::new(), vec![begin]);
     while let Some(address) = next.pop() {
-        let Some(jumps) = jumps.get(&address) else { return false };
-        if seen.insert(address) {
-            next.extend(jumps.iter().map(|to| address.wrapping_add(*to)));
+        if !seen.insert(address) {
+            continue;
         }
+        if seen.len() > MOST_JUMPS {
+            return None;
+        }
+        let leaving = known.entry(address).or_insert_with(|| look(address)).as_ref()?;
+        next.extend(leaving.jumps.iter().map(|to| address.wrapping_add(*to)));
     }
-    true
+    Some(seen)
 }
 
 impl Mapped<'_> {
-    fn read(&self, function: &Function, offset: u64) -> Option<Box<[u8]>> {
-        let size = function.symbol.size;
-        (1..=MOST_CODE).contains(&size).then(|| self.found.file.read(offset, size))?
+    /// The code of a function, and where it is in the file.
+    fn read(&self, address: u64, size: u64) -> Option<(u64, Box<[u8]>)> {
+        let offset = offset_of(self.code, address)?;
+        let code =
+            (1..=MOST_CODE).contains(&size).then(|| self.found.file.read(offset, size))??;
+        Some((offset, code))
     }
 
-    fn place(&self, function: &Function, offset: u64, hook: Hook) -> Option<Place> {
+    fn leaving(&self, call: AllocationCall, address: u64, size: u64) -> Option<Leaving> {
+        let (offset, code) = self.read(address, size)?;
+        let Exits { returns, jumps } = hook::exits(&code)?;
+        let places = returns.into_iter().map(|hook| self.place(call, offset, hook));
+        Some(Leaving { returns: places.collect::<Option<_>>()?, jumps })
+    }
+
+    fn place(&self, call: AllocationCall, offset: u64, hook: Hook) -> Option<Place> {
         let file_offset = offset + hook.offset;
         let address = address_in_process(self.found, self.areas, file_offset)?;
-        let (call, pushed) = (function.call as u32, u32::try_from(hook.pushed).ok()?);
+        let pushed = u32::try_from(hook.pushed).ok()?;
         let key = SiteKey { address, pid: self.pid, reserved: 0 };
         let (code_start, code_end) = (self.code_start, self.code_end);
         let cost = if hook.emulated { ProbeCost::Emulated } else { ProbeCost::Stepped } as u32;
-        let site = Site { call, pushed, code_start, code_end, cost, reserved: 0 };
-        Some(Place { call: function.call, file_offset, key, site })
+        let site = Site { call: call as u32, pushed, code_start, code_end, cost, reserved: 0 };
+        Some(Place { call, file_offset, key, site })
     }
 }
 
@@ -253,10 +283,19 @@ mod tests {
 
     #[test]
     fn a_jump_must_lead_to_what_is_seen() {
-        let jumps = [(100, vec![0_u64.wrapping_sub(50)]), (50, vec![]), (200, vec![7])];
-        let jumps = HashMap::from(jumps);
-        assert!(all_seen(50, &jumps) && all_seen(100, &jumps));
-        assert!(!all_seen(200, &jumps) && !all_seen(300, &jumps));
-        assert!(all_seen(1, &HashMap::from([(1, vec![0])])), "to itself");
+        let leaving = |jumps: &[u64]| Some(Leaving { returns: Vec::new(), jumps: jumps.to_vec() });
+        let back = 0_u64.wrapping_sub(50);
+        let known =
+            [(100, leaving(&[back])), (50, leaving(&[])), (200, leaving(&[7])), (300, None)];
+        let ends = |begin, look: fn(u64) -> Option<Leaving>| {
+            ends(begin, &mut HashMap::from(known.clone()), look)
+        };
+        assert_eq!(ends(100, |_| None), Some(HashSet::from([100, 50])));
+        assert_eq!(ends(200, |_| None), None);
+        assert_eq!(ends(300, |_| None), None);
+        let found = |address| (address == 207).then(|| Leaving { returns: vec![], jumps: vec![0] });
+        assert_eq!(ends(200, found), Some(HashSet::from([200, 207])), "to itself in the end");
+        let endless = |_| Some(Leaving { returns: vec![], jumps: vec![1] });
+        assert_eq!(ends(400, endless), None);
     }
 }
