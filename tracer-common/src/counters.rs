@@ -151,11 +151,13 @@ pub enum Loss {
     UnknownPlaces = 10,
     /// A sampled call of the allocator found the ring buffer full, or filling.
     AllocationRecords = 11,
+    /// A call of the allocator was not counted among those of its exact size: the table was full.
+    AllocationSizes = 12,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -168,6 +170,7 @@ impl Loss {
         Self::StackRecords,
         Self::UnknownPlaces,
         Self::AllocationRecords,
+        Self::AllocationSizes,
     ];
 
     /// The name in recordings and metrics.
@@ -186,6 +189,7 @@ impl Loss {
             Self::StackRecords => "stack_records",
             Self::UnknownPlaces => "unknown_places",
             Self::AllocationRecords => "allocation_records",
+            Self::AllocationSizes => "allocation_sizes",
         }
     }
 }

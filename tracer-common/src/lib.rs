@@ -14,8 +14,8 @@ mod sampling;
 mod syscall;
 
 pub use allocation::{
-    AllocationCall, AllocationCounter, AllocationKey, ProbeCost, SIZE_CLASSES, Site, SiteKey,
-    size_class,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, LARGEST_EXACT_SIZE, ProbeCost,
+    SIZE_CLASSES, Site, SiteKey, size_class,
 };
 pub use counters::{
     DURATION_BUCKETS, ErrnoKey, ExitTotals, FaultTime, Lifecycle, Loss, SyscallCounter, SyscallKey,

@@ -6,9 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use tracer_common::{
-    AllocationCounter, AllocationKey, Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey,
-    LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, Site, SiteKey, SyscallCounter, SyscallKey,
-    Target, Thread,
+    AllocationCounter, AllocationKey, Control, ErrnoKey, ExactSizeKey, ExitTotals, FaultTime,
+    Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, Site, SiteKey,
+    SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -85,6 +85,11 @@ pub static SITES: HashMap<SiteKey, Site> = HashMap::with_max_entries(1024, 0);
 #[map]
 pub static ALLOCATIONS: PerCpuHashMap<AllocationKey, AllocationCounter> =
     PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Allocator calls by process, function and exact size, of the small ones.
+#[map]
+pub static EXACT_SIZES: PerCpuHashMap<ExactSizeKey, u64> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
 /// Hits of probes on allocators, by [`ProbeCost`].
 #[map]

@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod cpu_by_process;
 pub mod cpu_sites;
 pub mod cycles;
+pub mod exact_sizes;
 pub mod faults;
 pub mod groups;
 pub mod heap_break;

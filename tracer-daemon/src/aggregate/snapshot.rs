@@ -54,6 +54,9 @@ pub struct Snapshot {
     /// Calls of the allocator; absent where nobody asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocations: Option<Allocations>,
+    /// Memory that the target had when the window began and when it ended.
+    #[serde(skip)]
+    pub resident: Option<Resident>,
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
@@ -191,6 +194,15 @@ pub struct FaultTotals {
     /// How many samples `seconds` rests on.
     #[serde(skip)]
     pub samples: u64,
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// When the window began.
+    pub before: u64,
+    /// When it ended, or when the target was last seen.
+    pub after: u64,
 }
 
 /// A share of the target's CPU time.

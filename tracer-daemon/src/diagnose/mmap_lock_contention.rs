@@ -63,6 +63,7 @@ pub fn mmap_lock_contention(snapshot: &Snapshot) -> Option<Finding> {
             cpu_seconds_per_second: spinning,
             share_of_target: Some(waits.spinning_share),
             waited_seconds_per_second: waited,
+            ..Cost::default()
         },
         remedy: if gain { remedies(writer, site.as_deref()) } else { Vec::new() },
         predicted_saving: gain.then_some(Saving {

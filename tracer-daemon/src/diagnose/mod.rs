@@ -13,17 +13,19 @@ mod hot_spot;
 mod kernel_cost;
 mod mmap_churn;
 mod mmap_lock_contention;
+mod small_block_waste;
 mod vma_explosion;
 mod worth;
 
 pub(crate) use caller::from_call_site;
 pub use fault_storm::fault_storm;
 pub use find_vma_hot::find_vma_hot;
-pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use finding::{Cause, Cost, Finding, MemorySaving, Saving, Severity};
 pub use heap_trim_churn::heap_trim_churn;
 pub use hole_search::hole_search;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
+pub use small_block_waste::small_block_waste;
 pub use vma_explosion::vma_explosion;
 
 use crate::aggregate::Snapshot;
@@ -36,6 +38,7 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
     ("heap-trim-churn", heap_trim_churn),
     ("fault-storm", fault_storm),
+    ("small-block-waste", small_block_waste),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),

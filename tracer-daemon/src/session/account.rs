@@ -16,8 +16,8 @@ use crate::{
         kernel_path::KernelNames,
         locks,
         snapshot::{
-            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, SyscallTotals,
-            Tracer, Window,
+            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, Resident,
+            SyscallTotals, Tracer, Window,
         },
         state::State,
     },
@@ -86,6 +86,10 @@ impl<N: KernelNames> Account<'_, N> {
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
                 share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),
+            }),
+            resident: Some(Resident {
+                before: self.traced.first.resident_bytes,
+                after: self.traced.last.resident_bytes,
             }),
             cpu,
             lost,

@@ -17,10 +17,12 @@ mod lookups;
 mod perf;
 mod real;
 mod redis;
+mod size_rules;
 mod stacks;
 mod storm;
 mod support;
 mod trims;
+mod waste;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
     trials.extend(address_space::trials(&machine));
     trials.extend(allocators::trials(&machine));
     trials.extend(allocations::trials(&machine));
+    trials.extend(size_rules::trials(&machine));
+    trials.extend(waste::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));

@@ -28,7 +28,7 @@ use tracer_common::{AllocationCall, Control, ProcessId};
 use super::budget::{Budget, cost_of};
 use crate::{
     aggregate::allocations::{Allocations, allocations},
-    allocator::{Place, Places},
+    allocator::{Place, Places, SizeRule},
     probes::catalog,
     session::random,
     source::KernelMaps,
@@ -149,7 +149,9 @@ impl AllocatorProbes {
         stack_samples: u64,
     ) -> Result<Allocations, aya::maps::MapError> {
         let duty = self.counted.div_duration_f64(window).min(1.0);
-        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples))
+        let sizes = maps.allocations.exact_sizes(self.process)?;
+        Ok(allocations(&maps.allocations.read(self.process)?, duty, stack_samples)
+            .with_sizes(&sizes, SizeRule::of(&self.places.allocator)))
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as

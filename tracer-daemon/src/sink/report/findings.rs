@@ -2,7 +2,7 @@ use super::page::{Page, Tone};
 use super::verdict::tone;
 use crate::aggregate::snapshot::Snapshot;
 use crate::diagnose::{Cost, Finding, Saving, Severity};
-use crate::humanize::{percent, seconds};
+use crate::humanize::{bytes, percent, seconds};
 
 const LABEL: usize = 12;
 
@@ -48,6 +48,9 @@ fn list(page: &mut Page, label: &str, items: &[String]) {
 }
 
 fn cost(cost: &Cost) -> String {
+    if cost.bytes > 0 {
+        return format!("{} of memory", bytes(cost.bytes));
+    }
     let per_second = seconds(cost.cpu_seconds_per_second);
     let cpu = match cost.share_of_target {
         Some(share) => {
@@ -62,6 +65,10 @@ fn cost(cost: &Cost) -> String {
 }
 
 fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
+    if let Some(memory) = saving.memory {
+        let [best, low, high] = [memory.bytes, memory.low, memory.high].map(bytes);
+        return format!("{best} of memory ({low} to {high})");
+    }
     let mut text = format!(
         "{} of CPU time each second (95 %: {} to {})",
         seconds(saving.cpu_seconds_per_second),
@@ -84,7 +91,13 @@ fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
 /// A prediction is as good as its check.
 fn check(saving: &Saving, snapshot: &Snapshot) -> String {
     let mut text = "apply the cure, record the same load again and compare".to_owned();
-    if let Some(cpu) = snapshot.cpu.seconds() {
+    if let Some(memory) = saving.memory {
+        if let Some(resident) = snapshot.resident {
+            let left = resident.after.saturating_sub(memory.bytes);
+            let (now, then) = (bytes(resident.after), bytes(left));
+            text.push_str(&format!(": its memory should fall from {now} to about {then}"));
+        }
+    } else if let Some(cpu) = snapshot.cpu.seconds() {
         let now = cpu / snapshot.window.seconds;
         let [expected, least, most] = [saving.cpu_seconds_per_second, saving.high, saving.low]
             .map(|saved| seconds((now - saved).max(0.0)));

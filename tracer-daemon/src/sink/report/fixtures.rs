@@ -3,11 +3,13 @@ use std::collections::{BTreeMap, HashMap};
 use tracer_common::{AllocationCall, AllocationCounter};
 
 use crate::aggregate::allocations::{Allocations, allocations};
+use crate::aggregate::exact_sizes::SizedCalls;
 use crate::aggregate::snapshot::{
     Cpu, CpuShare, FaultShare, FaultTotals, Frame, LookupMapping, LookupTotals, Mappings, Overhead,
     ProbeStatus, Quantiles, ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals,
     TargetInfo, Tracer, Window,
 };
+use crate::allocator::{Family, SizeRule};
 use crate::census::address_space::{AddressSpace, Growth, census};
 use crate::census::{Area, AreaReading, Image};
 use crate::diagnose;
@@ -76,7 +78,9 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     (malloc.sizes[6], malloc.sizes[7]) = (10_000, 20_000);
     let free = AllocationCounter { calls: 29_000, ..AllocationCounter::NONE };
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
-    allocations(&counters, duty, 1500)
+    let rule = SizeRule::all().find(|rule| rule.family == Family::Glibc);
+    let size = |bytes, calls| SizedCalls { call: AllocationCall::Malloc, bytes, calls };
+    allocations(&counters, duty, 1500).with_sizes(&[size(64, 10_000), size(120, 20_000)], rule)
 }
 
 /// What a census finds in a small server.

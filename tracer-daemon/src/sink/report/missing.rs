@@ -98,6 +98,10 @@ fn explained(cause: &str) -> String {
             "samples of the allocator's calls were dropped, the ring buffer was filling; which code asks \
              for memory rests on fewer samples, the counts of calls are exact"
         }
+        Some(Loss::AllocationSizes) => {
+            "calls of the allocator are missing among those of exact sizes, the table was full; the counts \
+             by function and by powers of two are exact"
+        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"
