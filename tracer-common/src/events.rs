@@ -40,6 +40,10 @@ pub enum RecordKind {
     LookupStack = 11,
     /// [`WithStack`] of [`crate::AllocationSample`].
     AllocationStack = 12,
+    /// [`FaultSample`] of a fault that read from disk.
+    MajorFault = 13,
+    /// [`WithStack`] of the same.
+    MajorFaultStack = 14,
 }
 
 impl RecordKind {
@@ -59,6 +63,8 @@ impl RecordKind {
             10 => Self::CpuStack,
             11 => Self::LookupStack,
             12 => Self::AllocationStack,
+            13 => Self::MajorFault,
+            14 => Self::MajorFaultStack,
             _ => return None,
         })
     }

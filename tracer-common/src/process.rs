@@ -99,6 +99,10 @@ pub struct Thread {
     pub fault_stacks: u32,
     /// As `stack_countdown`, for sampled faults.
     pub fault_stack_countdown: u32,
+    /// As `stacks`, for major faults.
+    pub major_stacks: u32,
+    /// As `stack_countdown`, for major faults.
+    pub major_stack_countdown: u32,
     /// As `stacks`, for sampled look-ups.
     pub lookup_stacks: u32,
     /// As `stack_countdown`, for sampled look-ups.

@@ -18,6 +18,8 @@ pub enum Event {
     Memory(Syscall, MemoryCall, Option<Arc<StackCopy>>),
     /// A sampled page fault, and the user stack it came from.
     Fault(FaultSample, Option<Arc<StackCopy>>),
+    /// A page fault that read from disk, and the user stack it came from.
+    MajorFault(FaultSample, Option<Arc<StackCopy>>),
     /// What a CPU was doing, and the user stack on which.
     Cpu(CpuSample, Option<Arc<StackCopy>>),
     /// A look-up of an area, or a search for room, and the user stack it came from.
@@ -77,6 +79,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             Event::Fault(fault, Some(stack))
         }
         RecordKind::Cpu => cpu(read(bytes)?, None)?,
+        RecordKind::MajorFault => Event::MajorFault(read(bytes)?, None),
+        RecordKind::MajorFaultStack => {
+            let (fault, stack) = with_stack(bytes)?;
+            Event::MajorFault(fault, Some(stack))
+        }
         RecordKind::CpuStack => {
             let (sample, stack) = with_stack(bytes)?;
             cpu(sample, Some(stack))?
@@ -118,7 +125,9 @@ fn with_stack<T: FromBytes + KnownLayout + Immutable>(
 pub fn trimmed(record: &[u8]) -> &[u8] {
     let stack = |event: &Event| match event {
         Event::Memory(_, _, Some(stack)) => Some((size_of::<MemoryCall>(), stack.bytes.len())),
-        Event::Fault(_, Some(stack)) => Some((size_of::<FaultSample>(), stack.bytes.len())),
+        Event::Fault(_, Some(stack)) | Event::MajorFault(_, Some(stack)) => {
+            Some((size_of::<FaultSample>(), stack.bytes.len()))
+        }
         Event::Cpu(_, Some(stack)) => Some((size_of::<CpuSample>(), stack.bytes.len())),
         Event::Lookup(_, _, Some(stack)) => Some((size_of::<LookupSample>(), stack.bytes.len())),
         Event::Allocation(_, _, stack) => Some((size_of::<AllocationSample>(), stack.bytes.len())),
@@ -233,7 +242,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 14).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 16).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

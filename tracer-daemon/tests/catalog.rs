@@ -35,7 +35,7 @@ fn section(point: Point) -> &'static str {
         Point::TpBtf(_) => "tp_btf",
         Point::RawTracepoint(_) => "raw_tp",
         Point::Tracepoint(..) => "tracepoint",
-        Point::PageFaults | Point::CpuClock => "perf_event",
+        Point::PageFaults | Point::MajorFaults | Point::CpuClock => "perf_event",
         Point::Allocator => "uprobe",
     }
 }
@@ -92,6 +92,7 @@ fn every_map_that_is_loaded_exists() {
         "LOCK_WAITS",
         "SITES",
         "ALLOCATIONS",
+        "EXACT_SIZES",
         "PROBE_HITS",
     ];
     for map in names {

@@ -18,6 +18,7 @@ pub mod locks;
 pub mod lookup_mappings;
 pub mod lookups;
 pub mod machine;
+pub mod major_faults;
 pub mod mappings;
 mod pieces;
 mod ranges;

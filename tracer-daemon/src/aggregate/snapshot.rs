@@ -13,8 +13,8 @@ use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
 pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
 pub use memory::{
-    FaultShare, HeapTrims, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS, ShortLived,
-    SizeCycles,
+    FaultShare, HeapTrims, MajorFaults, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS,
+    ShortLived, SizeCycles,
 };
 
 /// Everything measured so far on one target.
@@ -42,6 +42,9 @@ pub struct Snapshot {
     /// Faults on memory that had been touched before, heaviest cause first.
     #[serde(skip)]
     pub refaults: Vec<Refaults>,
+    /// Faults that read from disk; absent where no backend could see them.
+    #[serde(skip)]
+    pub major_faults: Option<MajorFaults>,
     /// Look-ups of areas by the kernel's function; one whose probe could not attach is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lookups: BTreeMap<String, LookupTotals>,
@@ -220,7 +223,8 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `cpu`, `lookup` or `malloc`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `major_fault`, `cpu`, `lookup` or
+    /// `malloc`.
     pub kind: String,
     /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up; the
     /// allocator's of a call; why a page faulted: `new`, `trimmed`, `advised`, `forked` or `repeated`.

@@ -6,6 +6,8 @@ use super::{cpu::CpuClass, faults::FaultCause};
 
 /// As `kind` in a recording.
 pub const FAULT: &str = "fault";
+/// The same, of those that read from disk.
+pub const MAJOR_FAULT: &str = "major_fault";
 /// The same.
 pub const CPU: &str = "cpu";
 /// The same.
@@ -20,6 +22,8 @@ pub enum StackKind {
     Call(Syscall),
     /// A page fault.
     Fault(FaultCause),
+    /// A page fault that read from disk.
+    MajorFault,
     /// A sample of the CPU's clock.
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
@@ -35,6 +39,7 @@ impl StackKind {
         match self {
             Self::Call(syscall) => syscall.name(),
             Self::Fault(_) => FAULT,
+            Self::MajorFault => MAJOR_FAULT,
             Self::Cpu(_) => CPU,
             Self::Lookup(_) => LOOKUP,
             Self::Allocation(_) => MALLOC,
@@ -46,7 +51,7 @@ impl StackKind {
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
-            Self::Call(_) => None,
+            Self::Call(_) | Self::MajorFault => None,
             Self::Fault(cause) => Some(cause.name()),
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),

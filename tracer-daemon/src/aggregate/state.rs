@@ -15,6 +15,7 @@ use super::{
     heap_break::HeapBreaks,
     kernel_path::{KernelNames, Paths},
     lookups::Lookups,
+    major_faults::MajorFaultSamples,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
     snapshot::LookupPath,
     stack_kind::StackKind,
@@ -58,6 +59,8 @@ pub struct State<N> {
     pub allocation_samples: u64,
     /// Sampled faults.
     pub faults: Faults,
+    /// Faults that read from disk.
+    pub major_faults: MajorFaultSamples,
     /// Processes whose end was heard of.
     pub ended: u64,
     /// Mappings that found no room.
@@ -80,6 +83,7 @@ impl<N: KernelNames> State<N> {
             lookups: Lookups::default(),
             allocation_samples: 0,
             faults: Faults::default(),
+            major_faults: MajorFaultSamples::default(),
             ended: 0,
             untracked: 0,
         }
@@ -90,6 +94,7 @@ impl<N: KernelNames> State<N> {
         match event {
             Event::Memory(syscall, call, stack) => self.memory(*syscall, call, stack.as_ref()),
             Event::Fault(fault, stack) => self.fault(fault, stack.as_ref()),
+            Event::MajorFault(fault, stack) => self.major_fault(fault, stack.as_ref()),
             Event::Cpu(sample, stack) => self.cpu(sample, stack.as_ref()),
             Event::Lookup(function, sample, stack) => {
                 self.lookup(*function, sample, stack.as_ref());
@@ -175,6 +180,15 @@ impl<N: KernelNames> State<N> {
             let sum =
                 StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
             self.stack(fault.header.process, StackKind::Fault(cause), stack, sum);
+        }
+    }
+
+    fn major_fault(&mut self, fault: &FaultSample, stack: Option<&Arc<StackCopy>>) {
+        let program = self.program(fault.header.process);
+        self.major_faults.add(program, fault.address);
+        if let Some(stack) = stack {
+            let sum = StackSum { count: fault.stack_weight.into(), ..StackSum::default() };
+            self.stack(fault.header.process, StackKind::MajorFault, stack, sum);
         }
     }
 

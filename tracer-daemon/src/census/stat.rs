@@ -47,7 +47,7 @@ impl ProcRoot {
 }
 
 /// `PID (COMM) STATE …`: the comm may hold anything, `)` and newlines too, what follows may not.
-fn parse(line: &[u8]) -> Option<ProcessStat> {
+pub(super) fn parse(line: &[u8]) -> Option<ProcessStat> {
     let open = line.iter().position(|&byte| byte == b'(')?;
     let close = line.iter().rposition(|&byte| byte == b')')?;
     let comm = line.get(open + 1..close)?;

@@ -11,6 +11,7 @@ mod heap_trim_churn;
 mod hole_search;
 mod hot_spot;
 mod kernel_cost;
+mod major_faults;
 mod mmap_churn;
 mod mmap_lock_contention;
 mod small_block_waste;
@@ -23,6 +24,7 @@ pub use find_vma_hot::find_vma_hot;
 pub use finding::{Cause, Cost, Finding, MemorySaving, Saving, Severity};
 pub use heap_trim_churn::heap_trim_churn;
 pub use hole_search::hole_search;
+pub use major_faults::major_faults;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
 pub use small_block_waste::small_block_waste;
@@ -38,6 +40,7 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
     ("heap-trim-churn", heap_trim_churn),
     ("fault-storm", fault_storm),
+    ("major-faults", major_faults),
     ("small-block-waste", small_block_waste),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),

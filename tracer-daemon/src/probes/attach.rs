@@ -240,6 +240,11 @@ fn attach_probe(
             let links = perf::count_faults(program, settings.config.fault_period)?;
             perf::detach(program, links);
         }
+        Point::MajorFaults => {
+            let program: &mut PerfEvent = program.try_into()?;
+            program.load()?;
+            perf::count_major_faults(program)?;
+        }
         Point::CpuClock => {
             let program: &mut PerfEvent = program.try_into()?;
             program.load()?;

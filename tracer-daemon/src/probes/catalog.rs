@@ -189,6 +189,16 @@ pub const CATALOG: &[Signal] = &[
         ],
     },
     Signal {
+        name: "major_faults",
+        purpose: "where faults read from disk",
+        daemon: InDaemon::Never,
+        entries_only: false,
+        rungs: &[Rung {
+            backend: Backend::Perf,
+            probes: &[probe("major_fault_perf", Point::MajorFaults)],
+        }],
+    },
+    Signal {
         name: "mmap_lock",
         purpose: "waits for the lock of the address space",
         daemon: InDaemon::Always,

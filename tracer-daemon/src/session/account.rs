@@ -16,8 +16,8 @@ use crate::{
         kernel_path::KernelNames,
         locks,
         snapshot::{
-            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, Resident,
-            SyscallTotals, Tracer, Window,
+            Cpu, FaultTotals, LookupMapping, LookupTotals, MajorFaults, Overhead, ProbeStatus,
+            Resident, SyscallTotals, Tracer, Window,
         },
         state::State,
     },
@@ -76,6 +76,11 @@ impl<N: KernelNames> Account<'_, N> {
             heap_trims: attached("brk")
                 .then(|| state.breaks.snapshot(state.faults.share_of_cause(FaultCause::Trimmed))),
             refaults: state.faults.again(self.traced.process, self.areas),
+            major_faults: attached("major_faults").then(|| MajorFaults {
+                waited_seconds: self.traced.disk_waits.seconds(),
+                waits_seen: self.traced.disk_waits.seen(),
+                ..state.major_faults.snapshot(self.traced.process, self.areas)
+            }),
             lookups: Lookup::ALL
                 .into_iter()
                 .filter(|function| attached(function.name()))

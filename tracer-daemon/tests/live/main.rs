@@ -10,6 +10,7 @@ mod churn;
 mod counts;
 mod cure;
 mod daemon;
+mod disk;
 mod errors;
 mod healthy;
 mod hot;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(trims::trials(&machine));
     trials.extend(storm::trials(&machine));
+    trials.extend(disk::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(perf::trials(&machine));

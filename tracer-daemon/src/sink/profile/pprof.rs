@@ -82,6 +82,7 @@ fn columns_of(kind: &str) -> Vec<Column<'_>> {
     match kind {
         stack_kind::CPU => vec![column("samples", Measure::Count), column("cpu", Measure::Time)],
         stack_kind::FAULT => vec![column("faults", Measure::Count)],
+        stack_kind::MAJOR_FAULT => vec![column("major_faults", Measure::Count)],
         stack_kind::LOOKUP => vec![column("lookups", Measure::Count)],
         // As Go's own profiles of its heap have them: readers know these names.
         stack_kind::MALLOC => {

@@ -51,6 +51,9 @@ fn cost(cost: &Cost) -> String {
     if cost.bytes > 0 {
         return format!("{} of memory", bytes(cost.bytes));
     }
+    if cost.waited_seconds_per_second > 0.0 && cost.cpu_seconds_per_second == 0.0 {
+        return format!("{} of waiting each second", seconds(cost.waited_seconds_per_second));
+    }
     let per_second = seconds(cost.cpu_seconds_per_second);
     let cpu = match cost.share_of_target {
         Some(share) => {
@@ -68,6 +71,12 @@ fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
     if let Some(memory) = saving.memory {
         let [best, low, high] = [memory.bytes, memory.low, memory.high].map(bytes);
         return format!("{best} of memory ({low} to {high})");
+    }
+    if saving.waited_seconds_per_second > 0.0 && saving.high == 0.0 {
+        return format!(
+            "up to {} of waiting each second",
+            seconds(saving.waited_seconds_per_second)
+        );
     }
     let mut text = format!(
         "{} of CPU time each second (95 %: {} to {})",
@@ -97,7 +106,7 @@ fn check(saving: &Saving, snapshot: &Snapshot) -> String {
             let (now, then) = (bytes(resident.after), bytes(left));
             text.push_str(&format!(": its memory should fall from {now} to about {then}"));
         }
-    } else if let Some(cpu) = snapshot.cpu.seconds() {
+    } else if let Some(cpu) = snapshot.cpu.seconds().filter(|_| saving.high > 0.0) {
         let now = cpu / snapshot.window.seconds;
         let [expected, least, most] = [saving.cpu_seconds_per_second, saving.high, saving.low]
             .map(|saved| seconds((now - saved).max(0.0)));
