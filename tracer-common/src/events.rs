@@ -44,6 +44,8 @@ pub enum RecordKind {
     MajorFault = 13,
     /// [`WithStack`] of the same.
     MajorFaultStack = 14,
+    /// [`WithStack`] of [`FutexWait`].
+    FutexStack = 15,
 }
 
 impl RecordKind {
@@ -65,6 +67,7 @@ impl RecordKind {
             12 => Self::AllocationStack,
             13 => Self::MajorFault,
             14 => Self::MajorFaultStack,
+            15 => Self::FutexStack,
             _ => return None,
         })
     }
@@ -116,6 +119,18 @@ pub struct FaultSample {
     pub weight: u32,
     /// Faults that a stack which comes with it stands for; 0: no stack.
     pub stack_weight: u32,
+}
+
+/// A wait for a futex that has ended.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FutexWait {
+    /// Who and when.
+    pub header: Header,
+    /// Nanoseconds between entry and exit.
+    pub duration_ns: u64,
+    /// Nanoseconds of waiting between samples on average.
+    pub gap_ns: u64,
 }
 
 /// What a CPU was doing for a target at a tick of its clock.

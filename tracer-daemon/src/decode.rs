@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tracer_common::{
-    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, Lookup,
-    LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
+    AllocationCall, AllocationSample, CpuSample, FaultSample, Fork, FutexWait, Header,
+    KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -26,6 +26,8 @@ pub enum Event {
     Lookup(Lookup, LookupSample, Option<Arc<StackCopy>>),
     /// A sampled call of the allocator, and the user stack it came from.
     Allocation(AllocationCall, AllocationSample, Arc<StackCopy>),
+    /// A wait for a futex, and the user stack it came from.
+    Futex(FutexWait, Arc<StackCopy>),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -98,6 +100,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             let call = AllocationCall::from_u32(sample.call);
             Event::Allocation(call.ok_or(DecodeError::Allocation(sample.call))?, sample, stack)
         }
+        RecordKind::FutexStack => {
+            let (wait, stack) = with_stack(bytes)?;
+            Event::Futex(wait, stack)
+        }
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),
         RecordKind::Exit => Event::Exit(header),
@@ -130,6 +136,7 @@ pub fn trimmed(record: &[u8]) -> &[u8] {
         }
         Event::Cpu(_, Some(stack)) => Some((size_of::<CpuSample>(), stack.bytes.len())),
         Event::Lookup(_, _, Some(stack)) => Some((size_of::<LookupSample>(), stack.bytes.len())),
+        Event::Futex(_, stack) => Some((size_of::<FutexWait>(), stack.bytes.len())),
         Event::Allocation(_, _, stack) => Some((size_of::<AllocationSample>(), stack.bytes.len())),
         _ => None,
     };
@@ -242,7 +249,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 16).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 17).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

@@ -87,6 +87,7 @@ fn every_map_that_is_loaded_exists() {
         "CONTROL",
         "READERS",
         "FAULT_TIMES",
+        "FUTEX_WAITS",
         "LIFECYCLES",
         "LOOKUPS",
         "LOCK_WAITS",

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use tracer_common::{
     AllocationCounter, AllocationKey, Control, ErrnoKey, ExactSizeKey, ExitTotals, FaultTime,
-    Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, Site, SiteKey,
-    SyscallCounter, SyscallKey, Target, Thread,
+    FutexWaits, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, Site,
+    SiteKey, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -69,6 +69,11 @@ pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
 /// Waits for `mmap_lock` by process, call and side.
 #[map]
 pub static LOCK_WAITS: PerCpuHashMap<LockKey, LockWaits> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Waits for futexes by process.
+#[map]
+pub static FUTEX_WAITS: PerCpuHashMap<ProcessId, FutexWaits> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
 /// Look-ups by process: of a whole machine all, else those of threads that have ended, for those of

@@ -11,7 +11,7 @@ use tracer_common::DURATION_BUCKETS;
 
 use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
-pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
+pub use lookups::{FutexTotals, LockWait, LookupMapping, LookupPath, LookupTotals};
 pub use memory::{
     FaultShare, HeapTrims, MajorFaults, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS,
     ShortLived, SizeCycles,
@@ -51,6 +51,9 @@ pub struct Snapshot {
     /// Waits for the lock of the address space, longest first; absent where they are not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_waits: Option<Vec<LockWait>>,
+    /// Waits for futexes; absent where they are not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub futex_waits: Option<FutexTotals>,
     /// Shares of the target's CPU time by what it was doing, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpu_samples: Vec<CpuShare>,
@@ -223,8 +226,8 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `major_fault`, `cpu`, `lookup` or
-    /// `malloc`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `major_fault`, `futex`, `cpu`,
+    /// `lookup` or `malloc`.
     pub kind: String,
     /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up; the
     /// allocator's of a call; why a page faulted: `new`, `trimmed`, `advised`, `forked` or `repeated`.

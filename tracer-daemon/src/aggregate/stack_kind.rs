@@ -12,6 +12,8 @@ pub const MAJOR_FAULT: &str = "major_fault";
 pub const CPU: &str = "cpu";
 /// The same.
 pub const LOOKUP: &str = "lookup";
+/// The same, of waits.
+pub const FUTEX: &str = "futex";
 /// The same, of every function of the allocator.
 pub const MALLOC: &str = "malloc";
 
@@ -24,6 +26,8 @@ pub enum StackKind {
     Fault(FaultCause),
     /// A page fault that read from disk.
     MajorFault,
+    /// A wait for a futex.
+    Futex,
     /// A sample of the CPU's clock.
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
@@ -40,6 +44,7 @@ impl StackKind {
             Self::Call(syscall) => syscall.name(),
             Self::Fault(_) => FAULT,
             Self::MajorFault => MAJOR_FAULT,
+            Self::Futex => FUTEX,
             Self::Cpu(_) => CPU,
             Self::Lookup(_) => LOOKUP,
             Self::Allocation(_) => MALLOC,
@@ -51,7 +56,7 @@ impl StackKind {
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
-            Self::Call(_) | Self::MajorFault => None,
+            Self::Call(_) | Self::MajorFault | Self::Futex => None,
             Self::Fault(cause) => Some(cause.name()),
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),

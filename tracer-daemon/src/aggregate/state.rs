@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::{
-    allocation_samples::stands_for,
+    allocation_samples::{stands_for, wait_stands_for},
     cpu::CpuSamples,
     cycles::Cycles,
     faults::{Faults, Pages},
@@ -100,6 +100,10 @@ impl<N: KernelNames> State<N> {
                 self.lookup(*function, sample, stack.as_ref());
             }
             Event::Allocation(call, sample, stack) => self.allocation(*call, sample, stack),
+            Event::Futex(wait, stack) => {
+                let sum = wait_stands_for(wait);
+                self.stack(wait.header.process, StackKind::Futex, stack, sum);
+            }
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 let process = self.processes.entry(header.process).or_default();

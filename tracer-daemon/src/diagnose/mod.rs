@@ -2,6 +2,7 @@
 
 mod allocator_settings;
 mod area_index;
+mod arena_contention;
 mod caller;
 mod estimate;
 mod fault_storm;
@@ -18,6 +19,7 @@ mod small_block_waste;
 mod vma_explosion;
 mod worth;
 
+pub use arena_contention::arena_contention;
 pub(crate) use caller::from_call_site;
 pub use fault_storm::fault_storm;
 pub use find_vma_hot::find_vma_hot;
@@ -41,6 +43,7 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("heap-trim-churn", heap_trim_churn),
     ("fault-storm", fault_storm),
     ("major-faults", major_faults),
+    ("arena-contention", arena_contention),
     ("small-block-waste", small_block_waste),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),

@@ -87,7 +87,7 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     for per_process in ["SYSCALLS", "ERRNOS", "LOCK_WAITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(8));
     }
-    for per_process in ["FAULT_TIMES", "LIFECYCLES", "LOOKUPS", "EXITS"] {
+    for per_process in ["FAULT_TIMES", "FUTEX_WAITS", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
     loader

@@ -11,18 +11,19 @@ use super::Traced;
 use crate::{
     aggregate::{
         Snapshot,
-        counters::Counters,
+        counters::{Counters, Sum},
         faults::FaultCause,
         kernel_path::KernelNames,
         locks,
         snapshot::{
-            Cpu, FaultTotals, LookupMapping, LookupTotals, MajorFaults, Overhead, ProbeStatus,
-            Resident, SyscallTotals, Tracer, Window,
+            Cpu, FaultTotals, FutexTotals, LookupMapping, LookupTotals, MajorFaults, Overhead,
+            ProbeStatus, Resident, SyscallTotals, Tracer, Window,
         },
         state::State,
     },
     census::{Area, ProcessStat},
     kernel,
+    probes::catalog::FUTEX,
 };
 
 const NS: f64 = 1e9;
@@ -87,6 +88,11 @@ impl<N: KernelNames> Account<'_, N> {
                 .map(|function| (function.name().to_owned(), self.lookup(function, cpu_seconds)))
                 .collect(),
             lock_waits: attached("mmap_lock").then(|| locks::waits(&self.counters.lock_waits)),
+            futex_waits: attached(FUTEX).then(|| {
+                let all = self.counters.futex_waits.values().copied();
+                let sum = all.reduce(Sum::plus).unwrap_or_default();
+                FutexTotals { waits: sum.waits, seconds: sum.wait_ns as f64 / NS }
+            }),
             cpu_samples: state.cpu.shares(self.in_allocator),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,

@@ -6,6 +6,7 @@
 mod address_space;
 mod allocations;
 mod allocators;
+mod arenas;
 mod churn;
 mod counts;
 mod cure;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(trims::trials(&machine));
     trials.extend(storm::trials(&machine));
+    trials.extend(arenas::trials(&machine));
     trials.extend(disk::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
