@@ -32,7 +32,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("arena_contention_is_found", root(), found),
         trial("arenas_of_their_own_save_the_waiting_that_was_predicted", root(), saving),
     ];
-    // Linux 5.10 has no arguments of this call in its type information.
+    // Linux 5.10 refuses it: "invalid bpf_context access".
     let fentry = (!machine.works("futex", "fentry")).then(|| "refused by this kernel".to_owned());
     let tracepoint = machine.cannot_use("futex", "tracepoint");
     for (backend, missing) in [("fentry", fentry), ("tracepoint", tracepoint)] {
