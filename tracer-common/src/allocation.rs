@@ -183,6 +183,21 @@ impl AllocationCounter {
     pub const NONE: Self = Self { calls: 0, bytes: 0, ended: 0, sizes: [0; SIZE_CLASSES] };
 }
 
+/// Sizes up to this one are counted one by one.
+pub const LARGEST_EXACT_SIZE: u64 = 4096;
+
+/// Key of the calls that ask for exactly so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExactSizeKey {
+    /// Who called.
+    pub process: ProcessId,
+    /// An [`AllocationCall`].
+    pub call: u32,
+    /// At most [`LARGEST_EXACT_SIZE`].
+    pub bytes: u32,
+}
+
 /// Where a probe lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -231,7 +246,7 @@ impl ProbeCost {
     pub const ALL: [Self; 3] = [Self::Emulated, Self::Stepped, Self::Sampled];
 }
 
-crate::shared!(AllocationKey, AllocationCounter, SiteKey, Site);
+crate::shared!(AllocationKey, AllocationCounter, ExactSizeKey, SiteKey, Site);
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,12 @@ pub enum RecordKind {
     BlockBorn = 13,
     /// [`crate::BlockRecord`]: the block was given back.
     BlockEnded = 14,
+    /// [`FaultSample`] of a fault that read from disk.
+    MajorFault = 15,
+    /// [`WithStack`] of the same.
+    MajorFaultStack = 16,
+    /// [`WithStack`] of [`FutexWait`].
+    FutexStack = 17,
 }
 
 impl RecordKind {
@@ -65,6 +71,9 @@ impl RecordKind {
             12 => Self::AllocationStack,
             13 => Self::BlockBorn,
             14 => Self::BlockEnded,
+            15 => Self::MajorFault,
+            16 => Self::MajorFaultStack,
+            17 => Self::FutexStack,
             _ => return None,
         })
     }
@@ -116,6 +125,18 @@ pub struct FaultSample {
     pub weight: u32,
     /// Faults that a stack which comes with it stands for; 0: no stack.
     pub stack_weight: u32,
+}
+
+/// A wait for a futex that has ended.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FutexWait {
+    /// Who and when.
+    pub header: Header,
+    /// Nanoseconds between entry and exit.
+    pub duration_ns: u64,
+    /// Nanoseconds of waiting between samples on average.
+    pub gap_ns: u64,
 }
 
 /// What a CPU was doing for a target at a tick of its clock.

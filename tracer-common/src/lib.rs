@@ -15,8 +15,8 @@ mod sampling;
 mod syscall;
 
 pub use allocation::{
-    AllocationCall, AllocationCounter, AllocationKey, ProbeCost, SIZE_CLASSES, Site, SiteKey,
-    size_class,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, LARGEST_EXACT_SIZE, ProbeCost,
+    SIZE_CLASSES, Site, SiteKey, size_class,
 };
 pub use block::{BlockKey, BlockRecord, SampleId};
 pub use counters::{
@@ -24,11 +24,11 @@ pub use counters::{
     duration_bucket,
 };
 pub use events::{
-    CpuSample, FaultSample, Fork, Header, KERNEL_FRAMES, MemoryCall, RecordKind, STACK_BYTES,
-    STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
+    CpuSample, FaultSample, Fork, FutexWait, Header, KERNEL_FRAMES, MemoryCall, RecordKind,
+    STACK_BYTES, STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
 };
 pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
-pub use lock::{LockKey, LockWaits};
+pub use lock::{FutexWaits, LockKey, LockWaits};
 pub use lookup::{Lookup, LookupCounts, LookupSample};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
 pub use sampling::{AllocationSample, exponential_gap, suitable_gap};

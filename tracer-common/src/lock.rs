@@ -43,4 +43,16 @@ pub struct LockWaits {
     pub durations: [u64; DURATION_BUCKETS],
 }
 
-crate::shared!(LockKey, LockWaits);
+/// Waits of a process's threads for futexes: what locks of programs and of their libraries wait with.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FutexWaits {
+    /// How many.
+    pub waits: u64,
+    /// Nanoseconds waited.
+    pub wait_ns: u64,
+}
+
+crate::shared!(LockKey, LockWaits, FutexWaits);

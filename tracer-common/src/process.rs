@@ -99,6 +99,14 @@ pub struct Thread {
     pub fault_stacks: u32,
     /// As `stack_countdown`, for sampled faults.
     pub fault_stack_countdown: u32,
+    /// As `stacks`, for major faults.
+    pub major_stacks: u32,
+    /// As `stack_countdown`, for major faults.
+    pub major_stack_countdown: u32,
+    /// When the wait for a futex under way began; 0: none.
+    pub futex_start_ns: u64,
+    /// Nanoseconds of such waiting until the next sampled one; 0: yet to be drawn.
+    pub futex_countdown: u64,
     /// As `stacks`, for sampled look-ups.
     pub lookup_stacks: u32,
     /// As `stack_countdown`, for sampled look-ups.

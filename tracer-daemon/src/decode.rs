@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tracer_common::{
-    AllocationCall, AllocationSample, BlockRecord, CpuSample, FaultSample, Fork, Header,
+    AllocationCall, AllocationSample, BlockRecord, CpuSample, FaultSample, Fork, FutexWait, Header,
     KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -18,6 +18,8 @@ pub enum Event {
     Memory(Syscall, MemoryCall, Option<Arc<StackCopy>>),
     /// A sampled page fault, and the user stack it came from.
     Fault(FaultSample, Option<Arc<StackCopy>>),
+    /// A page fault that read from disk, and the user stack it came from.
+    MajorFault(FaultSample, Option<Arc<StackCopy>>),
     /// What a CPU was doing, and the user stack on which.
     Cpu(CpuSample, Option<Arc<StackCopy>>),
     /// A look-up of an area, or a search for room, and the user stack it came from.
@@ -28,6 +30,8 @@ pub enum Event {
     Born(BlockRecord),
     /// The block of a sampled call was given back.
     Ended(BlockRecord),
+    /// A wait for a futex, and the user stack it came from.
+    Futex(FutexWait, Arc<StackCopy>),
     /// A process was made.
     Fork(Fork),
     /// A program was executed.
@@ -81,6 +85,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             Event::Fault(fault, Some(stack))
         }
         RecordKind::Cpu => cpu(read(bytes)?, None)?,
+        RecordKind::MajorFault => Event::MajorFault(read(bytes)?, None),
+        RecordKind::MajorFaultStack => {
+            let (fault, stack) = with_stack(bytes)?;
+            Event::MajorFault(fault, Some(stack))
+        }
         RecordKind::CpuStack => {
             let (sample, stack) = with_stack(bytes)?;
             cpu(sample, Some(stack))?
@@ -97,6 +106,10 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         }
         RecordKind::BlockBorn => Event::Born(read(bytes)?),
         RecordKind::BlockEnded => Event::Ended(read(bytes)?),
+        RecordKind::FutexStack => {
+            let (wait, stack) = with_stack(bytes)?;
+            Event::Futex(wait, stack)
+        }
         RecordKind::Fork => Event::Fork(read(bytes)?),
         RecordKind::Exec => Event::Exec(header),
         RecordKind::Exit => Event::Exit(header),
@@ -124,9 +137,12 @@ fn with_stack<T: FromBytes + KnownLayout + Immutable>(
 pub fn trimmed(record: &[u8]) -> &[u8] {
     let stack = |event: &Event| match event {
         Event::Memory(_, _, Some(stack)) => Some((size_of::<MemoryCall>(), stack.bytes.len())),
-        Event::Fault(_, Some(stack)) => Some((size_of::<FaultSample>(), stack.bytes.len())),
+        Event::Fault(_, Some(stack)) | Event::MajorFault(_, Some(stack)) => {
+            Some((size_of::<FaultSample>(), stack.bytes.len()))
+        }
         Event::Cpu(_, Some(stack)) => Some((size_of::<CpuSample>(), stack.bytes.len())),
         Event::Lookup(_, _, Some(stack)) => Some((size_of::<LookupSample>(), stack.bytes.len())),
+        Event::Futex(_, stack) => Some((size_of::<FutexWait>(), stack.bytes.len())),
         Event::Allocation(_, _, stack) => Some((size_of::<AllocationSample>(), stack.bytes.len())),
         _ => None,
     };
@@ -239,7 +255,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 16).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 19).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

@@ -35,7 +35,7 @@ fn section(point: Point) -> &'static str {
         Point::TpBtf(_) => "tp_btf",
         Point::RawTracepoint(_) => "raw_tp",
         Point::Tracepoint(..) => "tracepoint",
-        Point::PageFaults | Point::CpuClock => "perf_event",
+        Point::PageFaults | Point::MajorFaults | Point::CpuClock => "perf_event",
         Point::Allocator | Point::AllocatorAtOnce => "uprobe",
     }
 }
@@ -87,11 +87,13 @@ fn every_map_that_is_loaded_exists() {
         "CONTROL",
         "READERS",
         "FAULT_TIMES",
+        "FUTEX_WAITS",
         "LIFECYCLES",
         "LOOKUPS",
         "LOCK_WAITS",
         "SITES",
         "ALLOCATIONS",
+        "EXACT_SIZES",
         "PROBE_HITS",
         "BLOCKS",
     ];

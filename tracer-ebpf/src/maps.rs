@@ -6,9 +6,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use tracer_common::{
-    AllocationCounter, AllocationKey, BlockKey, Control, ErrnoKey, ExitTotals, FaultTime,
-    Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId, SampleId, Site,
-    SiteKey, SyscallCounter, SyscallKey, Target, Thread,
+    AllocationCounter, AllocationKey, BlockKey, Control, ErrnoKey, ExactSizeKey, ExitTotals,
+    FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId,
+    SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -71,6 +71,11 @@ pub static LIFECYCLES: PerCpuHashMap<ProcessId, Lifecycle> =
 pub static LOCK_WAITS: PerCpuHashMap<LockKey, LockWaits> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
+/// Waits for futexes by process.
+#[map]
+pub static FUTEX_WAITS: PerCpuHashMap<ProcessId, FutexWaits> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
 /// Look-ups by process: of a whole machine all, else those of threads that have ended, for those of
 /// the living are in [`THREADS`].
 #[map]
@@ -90,6 +95,11 @@ pub static ALLOCATIONS: PerCpuHashMap<AllocationKey, AllocationCounter> =
 /// no further.
 #[map]
 pub static BLOCKS: HashMap<BlockKey, SampleId> = HashMap::with_max_entries(1 << 16, 0);
+
+/// Allocator calls by process, function and exact size, of the small ones.
+#[map]
+pub static EXACT_SIZES: PerCpuHashMap<ExactSizeKey, u64> =
+    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
 /// Hits of probes on allocators, by [`ProbeCost`].
 #[map]

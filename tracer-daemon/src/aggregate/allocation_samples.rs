@@ -1,21 +1,29 @@
-//! What a sampled call of the allocator stands for.
+//! What calls of the allocator and waits stand for that were sampled by their sizes.
 
-use tracer_common::AllocationSample;
+use tracer_common::{AllocationSample, FutexWait};
 
 use super::stacks::StackSum;
 
-/// The samples' gaps are distributed exponentially, so that a call of `bytes` is met with a probability
-/// of `1 - exp(-bytes / gap)`, and stands for as many calls as its inverse.
+/// All calls of its kind, in calls and bytes.
 #[must_use]
 pub fn stands_for(sample: &AllocationSample) -> StackSum {
-    let bytes = sample.bytes as f64;
-    let met = -f64::exp_m1(-bytes.max(1.0) / f64::from(sample.gap));
-    let calls = met.recip();
-    StackSum {
-        count: whole(calls, sample.header.time_ns),
-        bytes: (calls * bytes) as u64,
-        duration_ns: 0,
-    }
+    let (count, bytes) = estimate(sample.bytes, sample.gap.into(), sample.header.time_ns);
+    StackSum { count, bytes, duration_ns: 0 }
+}
+
+/// The same of a wait that was sampled by its time, in waits and nanoseconds.
+#[must_use]
+pub fn wait_stands_for(wait: &FutexWait) -> StackSum {
+    let (count, duration_ns) = estimate(wait.duration_ns, wait.gap_ns, wait.header.time_ns);
+    StackSum { count, bytes: 0, duration_ns }
+}
+
+/// The samples' gaps are distributed exponentially, so that what is of `size` is met with a probability of
+/// `1 - exp(-size / gap)`, and stands for as many of its kind as its inverse: their number and sizes.
+fn estimate(size: u64, gap: u64, time_ns: u64) -> (u64, u64) {
+    let met = -f64::exp_m1(-(size as f64).max(1.0) / gap as f64);
+    let number = met.recip();
+    (whole(number, time_ns), (number * size as f64) as u64)
 }
 
 /// A whole number that is `number` on average: up or down by chance, of which the time has enough.

@@ -9,6 +9,9 @@ use super::{allocation_rate::CallRate, snapshot::FollowedBlocks};
 use serde::{Deserialize, Serialize};
 use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 
+use super::exact_sizes::{ExactSize, SizedCalls, exact_sizes};
+use crate::allocator::SizeRule;
+
 /// Calls of the target's allocator while its functions were watched. Counted, never scaled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -18,6 +21,10 @@ pub struct Allocations {
     pub functions: BTreeMap<String, FunctionTotals>,
     /// Calls by what they asked for, in powers of two, smallest first.
     pub sizes: Vec<SizeCalls>,
+    /// Calls for each small size that is not asked to be aligned, the most frequent first.
+    pub exact_sizes: Vec<ExactSize>,
+    /// What the allocator takes for a request; unknown for allocators that alloctrace does not know.
+    pub size_rule: Option<String>,
     /// Share of the window in which calls were counted, 0 to 1.
     pub duty: f64,
     /// Calls that a counted one stands for; unknown if none of the window was watched.
@@ -86,6 +93,8 @@ pub fn allocations(
     Allocations {
         functions: counters.iter().map(totals).collect(),
         sizes: (0..SIZE_CLASSES).map(of_class).filter(|size| size.calls > 0).collect(),
+        exact_sizes: Vec::new(),
+        size_rule: None,
         duty,
         weight: (duty > 0.0).then(|| duty.recip()),
         calls_per_second: if duty < 1.0 { rate } else { CallRate::exact(calls, window) },
@@ -93,6 +102,38 @@ pub fn allocations(
         stack_samples,
         blocks: None,
     }
+}
+
+impl Allocations {
+    /// The same with exact sizes, of an allocator with this rule.
+    #[must_use]
+    pub fn with_sizes(self, sizes: &[SizedCalls], rule: Option<&SizeRule>) -> Self {
+        Self {
+            exact_sizes: exact_sizes(sizes, rule),
+            size_rule: rule.map(|rule| rule.text.to_owned()),
+            ..self
+        }
+    }
+
+    /// Blocks taken and given back. Calls of `realloc` are neither.
+    #[must_use]
+    pub fn blocks(&self) -> (u64, u64) {
+        let calls = |is_it: fn(AllocationCall) -> bool| {
+            let functions = AllocationCall::ALL.into_iter().filter(|call| is_it(*call));
+            let calls = functions.filter_map(|call| Some(self.functions.get(call.name())?.calls));
+            calls.fold(0, u64::saturating_add)
+        };
+        (calls(|call| !gives_back(call) && !resizes(call)), calls(gives_back))
+    }
+}
+
+fn gives_back(call: AllocationCall) -> bool {
+    call.bytes([0; 3]).is_none()
+}
+
+fn resizes(call: AllocationCall) -> bool {
+    use AllocationCall::{Rallocx, Realloc, Reallocarray};
+    matches!(call, Realloc | Reallocarray | Rallocx)
 }
 
 #[cfg(test)]
@@ -118,6 +159,14 @@ mod tests {
         assert_eq!(all.functions["free"], FunctionTotals { calls: 2, ..Default::default() });
         assert_eq!(all.sizes.iter().map(|size| size.bytes).collect::<Vec<_>>(), [16, 128]);
         assert!(all.sampled && all.weight == Some(4.0));
+    }
+
+    #[test]
+    fn blocks_are_taken_and_given_back() {
+        let mut counters = counters();
+        let realloc = AllocationCounter { calls: 100, ..AllocationCounter::NONE };
+        counters.insert(AllocationCall::Realloc, realloc);
+        assert_eq!(allocations(&counters, counted(1.0)).blocks(), (3, 2));
     }
 
     #[test]

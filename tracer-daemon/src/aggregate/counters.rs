@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tracer_common::{
-    AllocationCounter, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits,
+    AllocationCounter, ErrnoKey, ExitTotals, FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits,
     LookupCounts, Loss, ProcessId, SyscallCounter, SyscallKey,
 };
 
@@ -22,6 +22,8 @@ pub struct Counters {
     pub lifecycles: HashMap<ProcessId, Lifecycle>,
     /// Waits for `mmap_lock`.
     pub lock_waits: HashMap<LockKey, LockWaits>,
+    /// Waits for futexes; empty where they were not asked for.
+    pub futex_waits: HashMap<ProcessId, FutexWaits>,
     /// Look-ups; empty where they were not asked for.
     pub lookups: HashMap<ProcessId, LookupCounts>,
     /// Samples of the CPU clock; empty where they come as records.
@@ -92,6 +94,15 @@ impl Sum for LockWaits {
 impl Sum for LookupCounts {
     fn plus(self, other: Self) -> Self {
         Self { calls: std::array::from_fn(|at| self.calls[at].plus(other.calls[at])) }
+    }
+}
+
+impl Sum for FutexWaits {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            waits: self.waits.wrapping_add(other.waits),
+            wait_ns: self.wait_ns.wrapping_add(other.wait_ns),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::humanize::bytes;
 const SHOWN: usize = 8;
 
 /// An address that lies in none of the areas: unmapped by then, or a gap.
-const NO_AREA: &str = "no area at the end";
+pub const NO_AREA: &str = "no area at the end";
 
 /// The areas with the most look-ups, by their names, as shares of all. `addresses` come with the
 /// look-ups that each stands for; `areas` are in ascending order.

@@ -13,10 +13,10 @@ use tracer_common::DURATION_BUCKETS;
 use super::allocations::Allocations;
 use crate::census::address_space::AddressSpace;
 pub use blocks::{BlockSum, BlockTotals, FollowedBlocks, Growth, GrowthPart, LifetimeBlocks};
-pub use lookups::{LockWait, LookupMapping, LookupPath, LookupTotals};
+pub use lookups::{FutexTotals, LockWait, LookupMapping, LookupPath, LookupTotals};
 pub use memory::{
-    FaultShare, HeapTrims, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS, ShortLived,
-    SizeCycles,
+    FaultShare, HeapTrims, MajorFaults, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS,
+    ShortLived, SizeCycles,
 };
 
 /// Everything measured so far on one target.
@@ -44,18 +44,27 @@ pub struct Snapshot {
     /// Faults on memory that had been touched before, heaviest cause first.
     #[serde(skip)]
     pub refaults: Vec<Refaults>,
+    /// Faults that read from disk; absent where no backend could see them.
+    #[serde(skip)]
+    pub major_faults: Option<MajorFaults>,
     /// Look-ups of areas by the kernel's function; one whose probe could not attach is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub lookups: BTreeMap<String, LookupTotals>,
     /// Waits for the lock of the address space, longest first; absent where they are not measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock_waits: Option<Vec<LockWait>>,
+    /// Waits for futexes; absent where they are not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub futex_waits: Option<FutexTotals>,
     /// Shares of the target's CPU time by what it was doing, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpu_samples: Vec<CpuShare>,
     /// Calls of the allocator; absent where nobody asked for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocations: Option<Allocations>,
+    /// Memory that the target had when the window began and when it ended.
+    #[serde(skip)]
+    pub resident: Option<Resident>,
     /// The address space at the end of the window; absent where the process had ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address_space: Option<AddressSpace>,
@@ -198,6 +207,15 @@ pub struct FaultTotals {
     pub samples: u64,
 }
 
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resident {
+    /// When the window began.
+    pub before: u64,
+    /// When it ended, or when the target was last seen.
+    pub after: u64,
+}
+
 /// A share of the target's CPU time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShare {
@@ -213,7 +231,8 @@ pub struct CpuShare {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StackTotals {
-    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `cpu`, `lookup` or `malloc`.
+    /// `mmap`, `munmap`, `mremap`, `brk`, `madvise`, `fault`, `major_fault`, `futex`, `cpu`,
+    /// `lookup` or `malloc`.
     pub kind: String,
     /// The class of a CPU sample, as in [`CpuShare`]; the kernel's function of a look-up; the
     /// allocator's of a call; why a page faulted: `new`, `trimmed`, `advised`, `forked` or `repeated`.

@@ -6,10 +6,14 @@ use super::{cpu::CpuClass, faults::FaultCause};
 
 /// As `kind` in a recording.
 pub const FAULT: &str = "fault";
+/// The same, of those that read from disk.
+pub const MAJOR_FAULT: &str = "major_fault";
 /// The same.
 pub const CPU: &str = "cpu";
 /// The same.
 pub const LOOKUP: &str = "lookup";
+/// The same, of waits.
+pub const FUTEX: &str = "futex";
 /// The same, of every function of the allocator.
 pub const MALLOC: &str = "malloc";
 
@@ -20,6 +24,10 @@ pub enum StackKind {
     Call(Syscall),
     /// A page fault.
     Fault(FaultCause),
+    /// A page fault that read from disk.
+    MajorFault,
+    /// A wait for a futex.
+    Futex,
     /// A sample of the CPU's clock.
     Cpu(CpuClass),
     /// A look-up of an area, or a search for room.
@@ -35,6 +43,8 @@ impl StackKind {
         match self {
             Self::Call(syscall) => syscall.name(),
             Self::Fault(_) => FAULT,
+            Self::MajorFault => MAJOR_FAULT,
+            Self::Futex => FUTEX,
             Self::Cpu(_) => CPU,
             Self::Lookup(_) => LOOKUP,
             Self::Allocation(_) => MALLOC,
@@ -46,7 +56,7 @@ impl StackKind {
     #[must_use]
     pub const fn place(self) -> Option<&'static str> {
         match self {
-            Self::Call(_) => None,
+            Self::Call(_) | Self::MajorFault | Self::Futex => None,
             Self::Fault(cause) => Some(cause.name()),
             Self::Cpu(class) => Some(class.name()),
             Self::Lookup(function) => Some(function.name()),

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::{
-    allocation_samples::stands_for,
+    allocation_samples::{stands_for, wait_stands_for},
     blocks::Blocks,
     cpu::CpuSamples,
     cycles::Cycles,
@@ -16,6 +16,7 @@ use super::{
     heap_break::HeapBreaks,
     kernel_path::{KernelNames, Paths},
     lookups::Lookups,
+    major_faults::MajorFaultSamples,
     mappings::{AddressSpace, CallTime, Cycle, Placement},
     snapshot::LookupPath,
     stack_kind::StackKind,
@@ -61,6 +62,8 @@ pub struct State<N> {
     pub blocks: Blocks,
     /// Sampled faults.
     pub faults: Faults,
+    /// Faults that read from disk.
+    pub major_faults: MajorFaultSamples,
     /// Processes whose end was heard of.
     pub ended: u64,
     /// Mappings that found no room.
@@ -84,6 +87,7 @@ impl<N: KernelNames> State<N> {
             allocation_samples: 0,
             blocks: Blocks::default(),
             faults: Faults::default(),
+            major_faults: MajorFaultSamples::default(),
             ended: 0,
             untracked: 0,
         }
@@ -94,6 +98,7 @@ impl<N: KernelNames> State<N> {
         match event {
             Event::Memory(syscall, call, stack) => self.memory(*syscall, call, stack.as_ref()),
             Event::Fault(fault, stack) => self.fault(fault, stack.as_ref()),
+            Event::MajorFault(fault, stack) => self.major_fault(fault, stack.as_ref()),
             Event::Cpu(sample, stack) => self.cpu(sample, stack.as_ref()),
             Event::Lookup(function, sample, stack) => {
                 self.lookup(*function, sample, stack.as_ref());
@@ -101,6 +106,10 @@ impl<N: KernelNames> State<N> {
             Event::Allocation(call, sample, stack) => self.allocation(*call, sample, stack),
             Event::Born(record) => self.blocks.born(record),
             Event::Ended(record) => self.blocks.ended(record),
+            Event::Futex(wait, stack) => {
+                let sum = wait_stands_for(wait);
+                self.stack(wait.header.process, StackKind::Futex, stack, sum);
+            }
             Event::Fork(fork) => self.fork(fork),
             Event::Exec(header) => {
                 self.blocks.forget(header.process);
@@ -182,6 +191,15 @@ impl<N: KernelNames> State<N> {
             let sum =
                 StackSum { count, bytes: 0, duration_ns: count.saturating_mul(fault.duration_ns) };
             self.stack(fault.header.process, StackKind::Fault(cause), stack, sum);
+        }
+    }
+
+    fn major_fault(&mut self, fault: &FaultSample, stack: Option<&Arc<StackCopy>>) {
+        let program = self.program(fault.header.process);
+        self.major_faults.add(program, fault.address);
+        if let Some(stack) = stack {
+            let sum = StackSum { count: fault.stack_weight.into(), ..StackSum::default() };
+            self.stack(fault.header.process, StackKind::MajorFault, stack, sum);
         }
     }
 

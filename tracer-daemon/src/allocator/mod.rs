@@ -6,11 +6,13 @@ mod find;
 mod hook;
 mod places;
 mod search_order;
+mod size_rule;
 mod symbols;
 
 pub use family::Family;
 pub use find::find;
 pub use places::{Place, Places, places};
+pub use size_rule::SizeRule;
 
 use std::{fmt, path::PathBuf};
 

@@ -29,4 +29,4 @@ pub use image::Image;
 pub use maps::Area;
 pub use root::{CensusError, ProcRoot};
 pub use stat::ProcessStat;
-pub use threads::Switches;
+pub use threads::{Switches, ThreadTimes};

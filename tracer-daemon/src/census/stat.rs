@@ -21,11 +21,16 @@ pub struct ProcessStat {
     pub system_ticks: u64,
     /// Living threads.
     pub threads: u64,
+    /// Memory that it has, in bytes; the kernel's counters run a few pages per thread behind.
+    pub resident_bytes: u64,
     /// When it was forked, in ticks since boot.
     pub start_ticks: u64,
     /// Whether it is a thread of the kernel: those have no address space of their own.
     pub is_kernel_thread: bool,
 }
+
+/// The unit of `rss` on x86-64.
+const PAGE: u64 = 4096;
 
 /// The kernel's `PF_KTHREAD` (include/linux/sched.h).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -42,7 +47,7 @@ impl ProcRoot {
 }
 
 /// `PID (COMM) STATE …`: the comm may hold anything, `)` and newlines too, what follows may not.
-fn parse(line: &[u8]) -> Option<ProcessStat> {
+pub(super) fn parse(line: &[u8]) -> Option<ProcessStat> {
     let open = line.iter().position(|&byte| byte == b'(')?;
     let close = line.iter().rposition(|&byte| byte == b')')?;
     let comm = line.get(open + 1..close)?;
@@ -59,6 +64,7 @@ fn parse(line: &[u8]) -> Option<ProcessStat> {
         user_ticks: number(field(14)?)?,
         system_ticks: number(field(15)?)?,
         threads: number(field(20)?)?,
+        resident_bytes: number::<u64>(field(24)?)?.saturating_mul(PAGE),
         start_ticks: number(field(22)?)?,
         is_kernel_thread: number::<u64>(field(9)?)? & KERNEL_THREAD != 0,
     })
@@ -98,6 +104,7 @@ mod tests {
                 user_ticks: 55,
                 system_ticks: 66,
                 threads: 9,
+                resident_bytes: 40_960,
                 start_ticks: 123_456,
                 is_kernel_thread: false,
             }
@@ -125,8 +132,8 @@ mod tests {
     #[test]
     fn anything_cut_short_or_turned_round_is_malformed() {
         let whole = line(b"cat");
-        let start_time_ends = whole.windows(6).position(|w| w == b"123456").unwrap();
-        for length in 0..=start_time_ends {
+        let resident = whole.windows(4).position(|w| w == b" 10 ").unwrap();
+        for length in 0..=resident {
             assert_eq!(parse(&whole[..length]), None);
         }
         assert_eq!(parse(b")("), None);

@@ -1,6 +1,6 @@
 //! What only the threads know, summed over those that live: a sum can go down when one ends.
 
-use super::{CensusError, ProcRoot};
+use super::{CensusError, ProcRoot, stat::parse};
 
 /// Times that threads stopped running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,19 @@ pub struct Switches {
     pub voluntary: u64,
     /// Because it was taken from them.
     pub involuntary: u64,
+}
+
+/// Where the time of threads goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// How many there are.
+    pub threads: u64,
+    /// Nanoseconds in which they ran, or waited for a CPU, in their lives.
+    pub awake_ns: u64,
+    /// Those that wait at this moment and cannot be interrupted: for the disk, or for a lock.
+    pub waiting: u64,
+    /// Those that wait at this moment for something else.
+    pub sleeping: u64,
 }
 
 impl ProcRoot {
@@ -34,6 +47,32 @@ impl ProcRoot {
             Ok(())
         })?;
         Ok(sum)
+    }
+
+    /// How the living threads spend their time.
+    ///
+    /// # Errors
+    /// As [`Self::switches`]; also if the kernel does not count it (`CONFIG_SCHED_INFO`).
+    pub fn thread_times(&self, pid: u32) -> Result<ThreadTimes, CensusError> {
+        let mut times = ThreadTimes::default();
+        self.for_each_thread(pid, "schedstat", |line| {
+            let mut numbers = line.split(u8::is_ascii_whitespace).map(first_number);
+            let (Some(Some(running)), Some(Some(queued))) = (numbers.next(), numbers.next()) else {
+                return Err("no times in it");
+            };
+            times.awake_ns = times.awake_ns.saturating_add(running).saturating_add(queued);
+            times.threads += 1;
+            Ok(())
+        })?;
+        self.for_each_thread(pid, "stat", |stat| {
+            match parse(stat).ok_or("not as in proc(5)")?.state {
+                'D' => times.waiting += 1,
+                'S' => times.sleeping += 1,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(times)
     }
 
     /// Calls `visit` with the file of each thread. Threads that end meanwhile are left out.
@@ -107,5 +146,20 @@ mod tests {
     fn this_process_can_be_read() {
         let (root, pid) = (ProcRoot::default(), std::process::id());
         root.switches(pid).unwrap();
+    }
+
+    #[test]
+    fn times_and_states_are_those_of_all_threads() {
+        let fake = FakeProc::new();
+        for (tid, times, state) in [("5", "10 4 1\n", 'D'), ("6", "100 40 9\n", 'S')] {
+            fake.write(&format!("5/task/{tid}/schedstat"), times.as_bytes());
+            let rest = ["0"; 30].join(" ");
+            let stat = format!("{tid} (x) {state} {rest}\n");
+            fake.write(&format!("5/task/{tid}/stat"), stat.as_bytes());
+        }
+        let times = ThreadTimes { threads: 2, awake_ns: 154, waiting: 1, sleeping: 1 };
+        assert_eq!(fake.root().thread_times(5).unwrap(), times);
+        fake.write("5/task/6/schedstat", b"100\n");
+        assert!(matches!(fake.root().thread_times(5), Err(CensusError::Malformed { .. })));
     }
 }

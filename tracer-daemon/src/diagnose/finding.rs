@@ -32,7 +32,7 @@ pub struct Finding {
     pub cost: Cost,
     /// What to do, best first, with exact values.
     pub remedy: Vec<String>,
-    /// The CPU time that the remedy gives back; `None`: none that could be predicted.
+    /// What the remedy gives back; `None`: nothing that could be predicted.
     pub predicted_saving: Option<Saving>,
     /// Between 0 and 1: how well the measured numbers support the cause.
     pub confidence: f64,
@@ -63,6 +63,9 @@ pub struct Cost {
     /// Memory that is taken and not given back, in bytes each second; 0: the finding is not about memory.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes_per_second: f64,
+    /// Memory; 0: the finding is not about memory.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub bytes: u64,
 }
 
 /// What a remedy is expected to give back.
@@ -79,9 +82,28 @@ pub struct Saving {
     /// Waiting that ends, in seconds in each second of the window; 0: see [`Cost`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub waited_seconds_per_second: f64,
+    /// Memory, and bounds of it that hold whichever of the counted blocks stayed; absent: see [`Cost`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemorySaving>,
+}
+
+/// Memory that a remedy is expected to give back, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorySaving {
+    /// The best guess.
+    pub bytes: u64,
+    /// No less than this.
+    pub low: u64,
+    /// No more than this.
+    pub high: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
 }

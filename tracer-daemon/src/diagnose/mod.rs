@@ -2,6 +2,7 @@
 
 mod allocator_settings;
 mod area_index;
+mod arena_contention;
 mod caller;
 mod estimate;
 mod fault_storm;
@@ -12,20 +13,25 @@ mod hole_search;
 mod hot_spot;
 mod kernel_cost;
 mod leak_growth;
+mod major_faults;
 mod mmap_churn;
 mod mmap_lock_contention;
+mod small_block_waste;
 mod vma_explosion;
 mod worth;
 
+pub use arena_contention::arena_contention;
 pub(crate) use caller::from_call_site;
 pub use fault_storm::fault_storm;
 pub use find_vma_hot::find_vma_hot;
-pub use finding::{Cause, Cost, Finding, Saving, Severity};
+pub use finding::{Cause, Cost, Finding, MemorySaving, Saving, Severity};
 pub use heap_trim_churn::heap_trim_churn;
 pub use hole_search::hole_search;
 pub use leak_growth::leak_growth;
+pub use major_faults::major_faults;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
+pub use small_block_waste::small_block_waste;
 pub use vma_explosion::vma_explosion;
 
 use crate::aggregate::Snapshot;
@@ -38,6 +44,9 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("mmap-churn", mmap_churn),
     ("heap-trim-churn", heap_trim_churn),
     ("fault-storm", fault_storm),
+    ("major-faults", major_faults),
+    ("arena-contention", arena_contention),
+    ("small-block-waste", small_block_waste),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),
     ("find-vma-hot", find_vma_hot),

@@ -21,3 +21,19 @@ pub(super) fn severity(seconds_per_second: f64, share_of_target: Option<f64>) ->
         Some(_) | None => Severity::Low,
     }
 }
+
+/// A cure that gives back less is not worth the work either, whatever part of the memory it is.
+const BYTES: u64 = 8 << 20;
+
+/// The same of memory that a process of so many resident bytes would do without.
+pub(super) fn memory_severity(bytes: u64, resident: u64) -> Severity {
+    if bytes < BYTES {
+        return Severity::NoGain;
+    }
+    match bytes as f64 / resident.max(bytes) as f64 {
+        share if share < SHARE_OF_TARGET => Severity::NoGain,
+        share if share >= 0.20 => Severity::High,
+        share if share >= 0.05 => Severity::Medium,
+        _ => Severity::Low,
+    }
+}

@@ -91,7 +91,7 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     for per_process in ["SYSCALLS", "ERRNOS", "LOCK_WAITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(8));
     }
-    for per_process in ["FAULT_TIMES", "LIFECYCLES", "LOOKUPS", "EXITS"] {
+    for per_process in ["FAULT_TIMES", "FUTEX_WAITS", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
     if settings.config.whole_machine != 0 {
@@ -253,6 +253,11 @@ fn attach_probe(
             // Only to see that it can be: from here on the session turns it on and off.
             let links = perf::count_faults(program, settings.config.fault_period)?;
             perf::detach(program, links);
+        }
+        Point::MajorFaults => {
+            let program: &mut PerfEvent = program.try_into()?;
+            program.load()?;
+            perf::count_major_faults(program)?;
         }
         Point::CpuClock => {
             let program: &mut PerfEvent = program.try_into()?;

@@ -81,10 +81,14 @@ const RAW_SYSCALLS: Rung = Rung {
     ],
 };
 
-/// The signal that is measured only where it is asked for.
+/// A signal that is measured only where it is asked for, with `--malloc`.
 pub const MALLOC: &str = "malloc";
 
-/// Its program at the functions' beginnings.
+/// Another one of those: where the kernel has tracepoints only, it makes each system call of the machine
+/// a little slower.
+pub const FUTEX: &str = "futex";
+
+/// The program of the first at the functions' beginnings.
 pub const ALLOCATOR: &str = "allocator_called";
 /// Its program at their ends.
 pub const ALLOCATOR_RESULT: &str = "allocator_returned";
@@ -191,6 +195,16 @@ pub const CATALOG: &[Signal] = &[
         ],
     },
     Signal {
+        name: "major_faults",
+        purpose: "where faults read from disk",
+        daemon: InDaemon::Never,
+        entries_only: false,
+        rungs: &[Rung {
+            backend: Backend::Perf,
+            probes: &[probe("major_fault_perf", Point::MajorFaults)],
+        }],
+    },
+    Signal {
         name: "mmap_lock",
         purpose: "waits for the lock of the address space",
         daemon: InDaemon::Always,
@@ -237,6 +251,28 @@ pub const CATALOG: &[Signal] = &[
         daemon: InDaemon::Always,
         entries_only: false,
         rungs: &[Rung { backend: Backend::Perf, probes: &[probe("cpu_clock", Point::CpuClock)] }],
+    },
+    Signal {
+        name: FUTEX,
+        purpose: "waits for locks of programs and their allocators",
+        daemon: InDaemon::Never,
+        entries_only: false,
+        rungs: &[
+            Rung {
+                backend: Backend::Fentry,
+                probes: &[
+                    probe("futex_fentry", Point::Fentry("__x64_sys_futex")),
+                    probe("futex_fexit", Point::Fexit("__x64_sys_futex")),
+                ],
+            },
+            Rung {
+                backend: Backend::Tracepoint,
+                probes: &[
+                    probe("futex_enter", Point::Tracepoint("syscalls", "sys_enter_futex")),
+                    probe("futex_exit", Point::Tracepoint("syscalls", "sys_exit_futex")),
+                ],
+            },
+        ],
     },
     Signal {
         name: MALLOC,

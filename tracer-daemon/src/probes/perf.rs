@@ -23,6 +23,17 @@ pub fn count_faults(
     on_every_cpu(program, SoftwareEvent::PageFaults, period)
 }
 
+/// Runs the program at every major fault. The event of the others stays off: theirs is a branch of
+/// its own in the kernel (`mm_account_fault`).
+///
+/// # Errors
+/// When the kernel refuses the event on a CPU.
+pub fn count_major_faults(
+    program: &mut PerfEvent,
+) -> Result<Vec<PerfEventLinkId>, Box<dyn StdError>> {
+    on_every_cpu(program, SoftwareEvent::PageFaultsMaj, SamplePolicy::Period(1))
+}
+
 /// Runs the program by each CPU's clock.
 ///
 /// # Errors

@@ -133,6 +133,8 @@ pub enum Point {
     Tracepoint(&'static str, &'static str),
     /// Every `fault_period`th page fault on each CPU.
     PageFaults,
+    /// Every major fault on each CPU.
+    MajorFaults,
     /// Each CPU's clock.
     CpuClock,
     /// The functions of the target's allocator: which those are, and where, is found for each target.

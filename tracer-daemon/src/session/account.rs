@@ -11,18 +11,19 @@ use super::Traced;
 use crate::{
     aggregate::{
         Snapshot,
-        counters::Counters,
+        counters::{Counters, Sum},
         faults::FaultCause,
         kernel_path::KernelNames,
         locks,
         snapshot::{
-            Cpu, FaultTotals, LookupMapping, LookupTotals, Overhead, ProbeStatus, SyscallTotals,
-            Tracer, Window,
+            Cpu, FaultTotals, FutexTotals, LookupMapping, LookupTotals, MajorFaults, Overhead,
+            ProbeStatus, Resident, SyscallTotals, Tracer, Window,
         },
         state::State,
     },
     census::{Area, ProcessStat},
     kernel,
+    probes::catalog::FUTEX,
 };
 
 const NS: f64 = 1e9;
@@ -76,16 +77,30 @@ impl<N: KernelNames> Account<'_, N> {
             heap_trims: attached("brk")
                 .then(|| state.breaks.snapshot(state.faults.share_of_cause(FaultCause::Trimmed))),
             refaults: state.faults.again(self.traced.process, self.areas),
+            major_faults: attached("major_faults").then(|| MajorFaults {
+                waited_seconds: self.traced.disk_waits.seconds(),
+                waits_seen: self.traced.disk_waits.seen(),
+                ..state.major_faults.snapshot(self.traced.process, self.areas)
+            }),
             lookups: Lookup::ALL
                 .into_iter()
                 .filter(|function| attached(function.name()))
                 .map(|function| (function.name().to_owned(), self.lookup(function, cpu_seconds)))
                 .collect(),
             lock_waits: attached("mmap_lock").then(|| locks::waits(&self.counters.lock_waits)),
+            futex_waits: attached(FUTEX).then(|| {
+                let all = self.counters.futex_waits.values().copied();
+                let sum = all.reduce(Sum::plus).unwrap_or_default();
+                FutexTotals { waits: sum.waits, seconds: sum.wait_ns as f64 / NS }
+            }),
             cpu_samples: state.cpu.shares(self.in_allocator),
             overhead: self.run_seconds.map(|seconds| Overhead {
                 seconds,
                 share_of_target: cpu_seconds.filter(|cpu| *cpu > 0.0).map(|cpu| seconds / cpu),
+            }),
+            resident: Some(Resident {
+                before: self.traced.first.resident_bytes,
+                after: self.traced.last.resident_bytes,
             }),
             cpu,
             lost,

@@ -94,7 +94,7 @@ impl Session {
         let Opened { mut ebpf, maps, ring, readers } = open::load(&settings)?;
         let logger = options.verbose.then(|| EbpfLogger::init(&mut ebpf).ok()).flatten();
         let attached = attach(ebpf, &settings, |signal| {
-            signal.name != catalog::MALLOC || options.malloc.is_some()
+            ![catalog::MALLOC, catalog::FUTEX].contains(&signal.name) || options.malloc.is_some()
         });
         attached.check()?;
         let control = open::control(&attached);

@@ -8,10 +8,13 @@ use std::{
 use tracer_common::{ProcessId, TICK_NS, Target};
 
 use crate::{
-    aggregate::snapshot::TargetInfo,
+    aggregate::{major_faults::DiskWaits, snapshot::TargetInfo},
     census::{ProcRoot, ProcessStat, Switches},
     error::Error,
 };
+
+/// Of more threads the times are not read at each look.
+const MOST_THREADS: u64 = 64;
 
 /// Context switches stand in a file of each thread: too many to be read as often as the rest.
 const BETWEEN_SWITCHES: Duration = Duration::from_secs(1);
@@ -26,6 +29,7 @@ pub(super) struct Traced {
     pub(super) last: ProcessStat,
     pub(super) last_switches: Option<Switches>,
     pub(super) info: TargetInfo,
+    pub(super) disk_waits: DiskWaits,
     read_switches_at: Instant,
 }
 
@@ -50,6 +54,7 @@ impl Traced {
             first,
             first_switches: switches,
             last_switches: switches,
+            disk_waits: DiskWaits::default(),
             read_switches_at: since + BETWEEN_SWITCHES,
         })
     }
@@ -64,12 +69,17 @@ impl Traced {
         }
         if stat.state != 'Z' {
             self.info.threads = Some(stat.threads);
+            let times = (stat.threads <= MOST_THREADS).then(|| root.thread_times(stat.pid));
+            self.disk_waits.look(now, stat.major_faults, times.and_then(Result::ok));
             if now >= self.read_switches_at {
                 self.last_switches = root.switches(stat.pid).ok().or(self.last_switches);
                 self.read_switches_at = now + BETWEEN_SWITCHES;
             }
         }
-        self.last = stat;
+        // One that has ended has no memory any more.
+        let resident =
+            if stat.state == 'Z' { self.last.resident_bytes } else { stat.resident_bytes };
+        self.last = ProcessStat { resident_bytes: resident, ..stat };
     }
 
     /// The window ended at `now`.

@@ -8,15 +8,18 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, ProbeCost, ProcessId, Site, SiteKey,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, ProbeCost, ProcessId, Site,
+    SiteKey,
 };
 
 use super::{summed, take};
+use crate::aggregate::exact_sizes::SizedCalls;
 
 /// Counters of allocator calls, and the table of places.
 pub struct AllocationMaps {
     sites: KernelHash<MapData, SiteKey, Site>,
     calls: PerCpuHashMap<MapData, AllocationKey, AllocationCounter>,
+    exact_sizes: PerCpuHashMap<MapData, ExactSizeKey, u64>,
     hits: PerCpuArray<MapData, u64>,
 }
 
@@ -29,6 +32,7 @@ impl AllocationMaps {
         Ok(Self {
             sites: take(ebpf, "SITES")?,
             calls: take(ebpf, "ALLOCATIONS")?,
+            exact_sizes: take(ebpf, "EXACT_SIZES")?,
             hits: take(ebpf, "PROBE_HITS")?,
         })
     }
@@ -78,6 +82,19 @@ impl AllocationMaps {
         all.map(|(key, counter)| {
             let call = AllocationCall::from_u32(key.call).ok_or(MapError::ElementNotFound)?;
             Ok((call, counter))
+        })
+        .collect()
+    }
+
+    /// Calls so far for each small size, each function's.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn exact_sizes(&self, process: ProcessId) -> Result<Vec<SizedCalls>, MapError> {
+        let all = summed(&self.exact_sizes)?.into_iter().filter(|(key, _)| key.process == process);
+        all.map(|(key, calls)| {
+            let call = AllocationCall::from_u32(key.call).ok_or(MapError::ElementNotFound)?;
+            Ok(SizedCalls { call, bytes: key.bytes.into(), calls })
         })
         .collect()
     }

@@ -21,8 +21,8 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    Control, ErrnoKey, ExitTotals, FaultTime, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
-    ProcessId, Syscall, SyscallCounter, SyscallKey, Target, Thread,
+    Control, ErrnoKey, ExitTotals, FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits,
+    LookupCounts, Loss, ProcessId, Syscall, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 use crate::aggregate::counters::{Counters, Sum};
@@ -39,6 +39,7 @@ pub struct KernelMaps {
     fault_times: PerCpuHashMap<MapData, ProcessId, FaultTime>,
     lifecycles: PerCpuHashMap<MapData, ProcessId, Lifecycle>,
     lock_waits: PerCpuHashMap<MapData, LockKey, LockWaits>,
+    futex_waits: PerCpuHashMap<MapData, ProcessId, FutexWaits>,
     lookups: PerCpuHashMap<MapData, ProcessId, LookupCounts>,
     threads: KernelHash<MapData, u32, Thread>,
     exits: KernelHash<MapData, ProcessId, ExitTotals>,
@@ -61,6 +62,7 @@ impl KernelMaps {
             fault_times: take(ebpf, "FAULT_TIMES")?,
             lifecycles: take(ebpf, "LIFECYCLES")?,
             lock_waits: take(ebpf, "LOCK_WAITS")?,
+            futex_waits: take(ebpf, "FUTEX_WAITS")?,
             lookups: take(ebpf, "LOOKUPS")?,
             threads: take(ebpf, "THREADS")?,
             exits: take(ebpf, "EXITS")?,
@@ -114,6 +116,7 @@ impl KernelMaps {
             fault_times: summed(&self.fault_times)?,
             lifecycles: self.lifecycles()?,
             lock_waits: summed(&self.lock_waits)?,
+            futex_waits: summed(&self.futex_waits)?,
             lookups: HashMap::new(),
             cpu: HashMap::new(),
             lost: self.lost()?,

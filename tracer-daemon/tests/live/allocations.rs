@@ -159,7 +159,17 @@ fn equals_the_truth(recording: &Recording, rounds: u64, kept: u64) -> Result<(),
     let counted: BTreeMap<_, _> = counted.filter(|(_, (calls, _))| *calls > 0).collect();
     let has_reallocarray = got.functions.contains_key("reallocarray");
     same("functions", counted, true_functions(rounds, kept, has_reallocarray))?;
-    same("sizes", got.sizes.clone(), true_sizes(rounds))
+    same("sizes", got.sizes.clone(), true_sizes(rounds))?;
+    let exact = got.exact_sizes.iter().map(|size| (size.bytes, size.calls));
+    same("exact sizes", exact.collect(), true_exact_sizes(rounds))
+}
+
+/// Of small calls without an alignment; of `realloc` those that do not give back.
+fn true_exact_sizes(rounds: u64) -> BTreeMap<u64, u64> {
+    const UNALIGNED: [&str; 4] = ["malloc", "calloc", "realloc", "reallocarray"];
+    let functions = ROUND.iter().filter(|(name, _)| UNALIGNED.contains(name));
+    let sizes = functions.flat_map(|(_, sizes)| *sizes).filter(|size| (1..=4096).contains(*size));
+    sizes.map(|size| (*size, THREADS * rounds)).collect()
 }
 
 /// Where the allocator has no `reallocarray`, the C library's calls its `realloc`.

@@ -6,10 +6,12 @@
 mod address_space;
 mod allocations;
 mod allocators;
+mod arenas;
 mod churn;
 mod counts;
 mod cure;
 mod daemon;
+mod disk;
 mod errors;
 mod healthy;
 mod hot;
@@ -18,10 +20,12 @@ mod lookups;
 mod perf;
 mod real;
 mod redis;
+mod size_rules;
 mod stacks;
 mod storm;
 mod support;
 mod trims;
+mod waste;
 
 use std::process::ExitCode;
 
@@ -52,6 +56,8 @@ fn main() -> ExitCode {
     trials.extend(churn::trials(&machine));
     trials.extend(trims::trials(&machine));
     trials.extend(storm::trials(&machine));
+    trials.extend(arenas::trials(&machine));
+    trials.extend(disk::trials(&machine));
     trials.extend(hot::trials(&machine));
     trials.extend(lookups::trials(&machine));
     trials.extend(perf::trials(&machine));
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
     trials.extend(allocators::trials(&machine));
     trials.extend(allocations::trials(&machine));
     trials.extend(leaks::trials(&machine));
+    trials.extend(size_rules::trials(&machine));
+    trials.extend(waste::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));

@@ -3,14 +3,14 @@
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
     AllocationCall, AllocationCounter, AllocationKey, AllocationSample, BlockKey, BlockRecord,
-    Loss, ProbeCost, ProcessId, RecordKind, SIZE_CLASSES, SampleId, Site, SiteKey, Thread,
-    exponential_gap, size_class, suitable_gap,
+    ExactSizeKey, LARGEST_EXACT_SIZE, Loss, ProbeCost, ProcessId, RecordKind, SIZE_CLASSES,
+    SampleId, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
     emit::{Wake, add, below, emit, emit_with_stack, has_room_for_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
-    maps::{ALLOCATIONS, BLOCKS, NO_PROGRAMS, PROBE_HITS, SITES, entry},
+    maps::{ALLOCATIONS, BLOCKS, EXACT_SIZES, NO_PROGRAMS, PROBE_HITS, SITES, entry},
 };
 
 /// Too large for the program's stack, so that new entries are copied from here.
@@ -151,6 +151,18 @@ fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64) {
             let class = below::<SIZE_CLASSES>(size_class(bytes));
             add((&raw mut (*counter).sizes).cast::<u64>().add(class), 1);
         }
+    }
+    if let Some(bytes) = bytes.filter(|bytes| *bytes <= LARGEST_EXACT_SIZE) {
+        count_size(thread, site, bytes as u32);
+    }
+}
+
+#[inline(always)]
+fn count_size(thread: &Thread, site: &Site, bytes: u32) {
+    let key = ExactSizeKey { process: thread.process, call: site.call, bytes };
+    match entry(&EXACT_SIZES, &key, &0) {
+        Some(calls) => add(calls, 1),
+        None => lose(Loss::AllocationSizes),
     }
 }
 

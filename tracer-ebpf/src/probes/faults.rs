@@ -61,6 +61,36 @@ fn fault_perf(ctx: PerfEventContext) -> u32 {
     0
 }
 
+/// A fault that read from disk. Each of them: it takes longer than many samples.
+#[perf_event]
+fn major_fault_perf(ctx: PerfEventContext) -> u32 {
+    if let Some(thread) = thread() {
+        // SAFETY: as in `fault_perf`.
+        unsafe { major(&ctx, &mut *thread, (*ctx.ctx).addr) };
+    }
+    0
+}
+
+#[inline(always)]
+fn major(ctx: &PerfEventContext, thread: &mut Thread, address: u64) {
+    let (tid, _) = current_ids();
+    let Thread { major_stacks, major_stack_countdown, .. } = thread;
+    let share = stack_share(major_stacks, major_stack_countdown, FIRST_STACKS, STACK_PERIOD);
+    let kind = if share == 0 { RecordKind::MajorFault } else { RecordKind::MajorFaultStack };
+    let fault = || FaultSample {
+        header: header(kind, thread.process, tid, now()),
+        address,
+        duration_ns: 0,
+        weight: 1,
+        stack_weight: share,
+    };
+    if share == 0 {
+        emit(fault, Loss::FaultRecords);
+    } else {
+        emit_with_stack(ctx, fault(), Loss::FaultRecords, Wake::Later);
+    }
+}
+
 /// `handle_mm_fault` begins.
 #[inline(always)]
 fn enter(address: u64) {

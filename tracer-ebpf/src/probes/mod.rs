@@ -3,6 +3,7 @@
 mod allocations;
 mod cpu;
 mod faults;
+mod futexes;
 mod lifecycle;
 mod locks;
 mod lookups;

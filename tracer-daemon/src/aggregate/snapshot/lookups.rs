@@ -61,3 +61,13 @@ pub struct LookupMapping {
     /// Share of the function's calls.
     pub share: f64,
 }
+
+/// Waits for futexes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FutexTotals {
+    /// How many; exact.
+    pub waits: u64,
+    /// Time in them, summed over threads; exact.
+    pub seconds: f64,
+}

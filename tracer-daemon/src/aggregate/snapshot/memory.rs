@@ -69,6 +69,21 @@ pub struct Refaults {
     pub mappings: Vec<LookupMapping>,
 }
 
+/// Faults that read from disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MajorFaults {
+    /// Those whose place was seen.
+    pub samples: u64,
+    /// Where they fell, largest share first.
+    pub mappings: Vec<LookupMapping>,
+    /// Time that the process's threads waited in them, estimated; `None`: it has too many threads to
+    /// look at, or the kernel does not tell.
+    pub waited_seconds: Option<f64>,
+    /// Threads that were seen to wait like that, and all that were seen not to want a CPU: what
+    /// `waited_seconds` rests on.
+    pub waits_seen: (u64, u64),
+}
+
 /// The part of the target's faults that fell into some of its memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FaultShare {

@@ -31,7 +31,7 @@ use crate::{
         allocations::{Allocations, Counted, allocations},
         blocks::Blocks,
     },
-    allocator::{Place, Places},
+    allocator::{Place, Places, SizeRule},
     probes::catalog,
     session::random,
     source::KernelMaps,
@@ -187,8 +187,10 @@ impl AllocatorProbes {
             self.moments.rate(cpu, rest)
         });
         let duty = self.counted.div_duration_f64(window).min(1.0);
+        let sizes = maps.allocations.exact_sizes(self.process)?;
         let counted = Counted { window, duty, rate, stack_samples };
-        let all = allocations(&maps.allocations.read(self.process)?, counted);
+        let all = allocations(&maps.allocations.read(self.process)?, counted)
+            .with_sizes(&sizes, SizeRule::of(&self.places.allocator));
         Ok(Allocations { blocks: self.followed(blocks), ..all })
     }
 

@@ -44,7 +44,7 @@ impl Measure {
     #[must_use]
     pub fn usual(kind: &str) -> Self {
         match kind {
-            stack_kind::CPU => Self::Time,
+            stack_kind::CPU | stack_kind::FUTEX => Self::Time,
             stack_kind::MALLOC => Self::Bytes,
             _ => Self::Count,
         }

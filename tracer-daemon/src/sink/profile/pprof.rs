@@ -85,6 +85,10 @@ fn columns_of(kind: &str, in_use: bool) -> Vec<Column<'_>> {
     match kind {
         stack_kind::CPU => vec![column("samples", Measure::Count), column("cpu", Measure::Time)],
         stack_kind::FAULT => vec![column("faults", Measure::Count)],
+        stack_kind::FUTEX => {
+            vec![column("futex_waits", Measure::Count), column("futex_time", Measure::Time)]
+        }
+        stack_kind::MAJOR_FAULT => vec![column("major_faults", Measure::Count)],
         stack_kind::LOOKUP => vec![column("lookups", Measure::Count)],
         // As Go's own profiles of its heap have them: readers know these names.
         stack_kind::MALLOC => {

@@ -37,9 +37,14 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/lookups/find_vma", "calls seconds share why paths mappings"),
     ("/lookups/find_vma/mappings/0", "name areas share"),
     ("/cpu_samples/0", "where share"),
-    ("/allocations", "functions sizes duty weight sampled stack_samples blocks"),
+    (
+        "/allocations",
+        "functions sizes exact_sizes size_rule duty weight calls_per_second sampled stack_samples blocks",
+    ),
     ("/allocations/functions/malloc", "calls failures bytes"),
     ("/allocations/sizes/0", "bytes calls"),
+    ("/allocations/exact_sizes/0", "bytes calls taken"),
+    ("/allocations/calls_per_second", "estimate low high"),
     (
         "/allocations/blocks",
         "seconds samples freed outstanding unknown lifetimes handed_out given_back untold",

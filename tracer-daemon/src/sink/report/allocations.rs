@@ -1,7 +1,10 @@
+use tracer_common::LARGEST_EXACT_SIZE;
+
 use super::page::{Page, Tone};
 use crate::aggregate::{
     allocation_rate::CallRate,
     allocations::{Allocations, FunctionTotals},
+    exact_sizes::{ExactSize, Taken},
     snapshot::Snapshot,
 };
 use crate::humanize::{bytes, count, number, percent};
@@ -9,6 +12,8 @@ use crate::probes::catalog::MALLOC;
 
 /// Functions of a recording that was written by somebody else are no more than this.
 const MOST_FUNCTIONS: usize = 20;
+
+const SIZES_SHOWN: usize = 8;
 
 /// Calls of the allocator.
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
@@ -23,6 +28,8 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         page.line(Tone::Plain, &function(name, totals, &rate));
     }
     sizes(page, all);
+    exact_sizes(page, all);
+    taken(page, all);
     page.prose(Tone::Dim, "  ", &coverage(all));
     let row = snapshot.tracer.probes.iter().find(|row| row.signal == MALLOC);
     if let Some(left_out) =
@@ -77,6 +84,44 @@ fn sizes(page: &mut Page, all: &Allocations) {
     if whole > 0 {
         page.prose(Tone::Plain, "  sizes: ", &classes.collect::<Vec<_>>().join(", "));
     }
+}
+
+/// The most frequent ones.
+fn exact_sizes(page: &mut Page, all: &Allocations) {
+    let size = |size: &ExactSize| format!("{} ×{}", bytes(size.bytes), count(size.calls));
+    let sizes: Vec<_> = all.exact_sizes.iter().take(SIZES_SHOWN).map(size).collect();
+    if !sizes.is_empty() {
+        page.prose(Tone::Plain, "  most often: ", &sizes.join(", "));
+    }
+}
+
+/// What the allocator takes for small blocks, by the classes of `sizes`.
+fn taken(page: &mut Page, all: &Allocations) {
+    if all.exact_sizes.is_empty() {
+        return;
+    }
+    let limit = bytes(LARGEST_EXACT_SIZE);
+    let Some(rule) = &all.size_rule else {
+        let text =
+            format!("what it takes for blocks of up to {limit} is unknown for this allocator");
+        return page.prose(Tone::Dim, "  ", &text);
+    };
+    let row = |class: &str, sum: Taken| {
+        let waste = percent(sum.waste() as f64 / sum.taken as f64);
+        let cells = [count(sum.calls), bytes(sum.asked), bytes(sum.taken), waste];
+        let [calls, asked, taken, waste] = cells;
+        format!("  {class:<16} {calls:>14} {asked:>15} {taken:>12} {waste:>12}")
+    };
+    let head = format!(
+        "  {:<16} {:>14} {:>15} {:>12} {:>12}",
+        "small blocks", "calls", "asked for", "taken", "waste"
+    );
+    page.line(Tone::Dim, &head);
+    for (class, sum) in Taken::by_class(&all.exact_sizes) {
+        page.line(Tone::Plain, &row(&format!("≤{}", bytes(class)), sum));
+    }
+    page.line(Tone::Plain, &row("all of them", Taken::sum(&all.exact_sizes)));
+    page.prose(Tone::Dim, "  ", &format!("taken for a block: {rule}"));
 }
 
 fn coverage(all: &Allocations) -> String {

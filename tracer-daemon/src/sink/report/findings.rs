@@ -56,6 +56,12 @@ fn cost(cost: &Cost) -> String {
     if cost.bytes_per_second > 0.0 {
         return format!("{} of memory each second", memory(cost));
     }
+    if cost.bytes > 0 {
+        return format!("{} of memory", bytes(cost.bytes));
+    }
+    if cost.waited_seconds_per_second > 0.0 && cost.cpu_seconds_per_second == 0.0 {
+        return format!("{} of waiting each second", seconds(cost.waited_seconds_per_second));
+    }
     let per_second = seconds(cost.cpu_seconds_per_second);
     let cpu = match cost.share_of_target {
         Some(share) => {
@@ -74,6 +80,16 @@ fn memory(cost: &Cost) -> String {
 }
 
 fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
+    if let Some(memory) = saving.memory {
+        let [best, low, high] = [memory.bytes, memory.low, memory.high].map(bytes);
+        return format!("{best} of memory ({low} to {high})");
+    }
+    if saving.waited_seconds_per_second > 0.0 && saving.high == 0.0 {
+        return format!(
+            "up to {} of waiting each second",
+            seconds(saving.waited_seconds_per_second)
+        );
+    }
     let mut text = format!(
         "{} of CPU time each second (95 %: {} to {})",
         seconds(saving.cpu_seconds_per_second),
@@ -96,7 +112,13 @@ fn saves(saving: &Saving, snapshot: &Snapshot) -> String {
 /// A prediction is as good as its check.
 fn check(saving: &Saving, snapshot: &Snapshot) -> String {
     let mut text = "apply the cure, record the same load again and compare".to_owned();
-    if let Some(cpu) = snapshot.cpu.seconds() {
+    if let Some(memory) = saving.memory {
+        if let Some(resident) = snapshot.resident {
+            let left = resident.after.saturating_sub(memory.bytes);
+            let (now, then) = (bytes(resident.after), bytes(left));
+            text.push_str(&format!(": its memory should fall from {now} to about {then}"));
+        }
+    } else if let Some(cpu) = snapshot.cpu.seconds().filter(|_| saving.high > 0.0) {
         let now = cpu / snapshot.window.seconds;
         let [expected, least, most] = [saving.cpu_seconds_per_second, saving.high, saving.low]
             .map(|saved| seconds((now - saved).max(0.0)));

@@ -7,11 +7,13 @@ use tracer_common::{AllocationCall, AllocationCounter};
 
 use crate::aggregate::allocation_rate::CallRate;
 use crate::aggregate::allocations::{Allocations, Counted, allocations};
+use crate::aggregate::exact_sizes::SizedCalls;
 use crate::aggregate::snapshot::{
     BlockSum, BlockTotals, Cpu, CpuShare, FaultShare, FaultTotals, FollowedBlocks, Frame,
     LifetimeBlocks, LookupMapping, LookupTotals, Mappings, Overhead, ProbeStatus, Quantiles,
     ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
 };
+use crate::allocator::{Family, SizeRule};
 use crate::census::address_space::{AddressSpace, Growth, census};
 use crate::census::{Area, AreaReading, Image};
 use crate::diagnose;
@@ -83,7 +85,11 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     let rate = CallRate { estimate: None, low: 250_000.0, high: None };
     let window = Duration::from_secs(10);
     let counted = Counted { window, duty, rate: Some(rate), stack_samples: 1500 };
-    Allocations { blocks: Some(followed(duty)), ..allocations(&counters, counted) }
+    let rule = SizeRule::all().find(|rule| rule.family == Family::Glibc);
+    let size = |bytes, calls| SizedCalls { call: AllocationCall::Malloc, bytes, calls };
+    let all =
+        allocations(&counters, counted).with_sizes(&[size(64, 10_000), size(120, 20_000)], rule);
+    Allocations { blocks: Some(followed(duty)), ..all }
 }
 
 /// What a census finds in a small server.

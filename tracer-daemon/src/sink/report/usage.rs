@@ -24,6 +24,11 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     };
     let line = format!("minor {}, major {}; time {time}", known(faults.minor), known(faults.major));
     page.prose(Tone::Plain, "  ", &line);
+    if let Some(futex) = snapshot.futex_waits {
+        let (waits, time) = (count(futex.waits), seconds(futex.seconds));
+        page.heading("waits for futexes");
+        page.prose(Tone::Plain, "  ", &format!("{waits}, {time} over all threads"));
+    }
     if snapshot.cpu_samples.is_empty() {
         return;
     }
