@@ -3,6 +3,7 @@
 mod extent;
 mod family;
 mod find;
+mod functions;
 mod hook;
 mod places;
 mod search_order;

@@ -12,6 +12,7 @@ use super::{
     Allocator,
     extent::extent,
     find::{Found, find_file, same_file},
+    functions::FUNCTIONS,
     hook::{self, Exits, Hook},
     symbols::{Symbol, defined},
 };
@@ -19,44 +20,6 @@ use crate::{
     census::{Area, ProcRoot},
     elf::{Elf, Segment, Source},
 };
-
-/// A function of an allocator, and what a call of it is. Of several names for one function the first
-/// counts. `operator new` and `delete` are looked for in the file that has `malloc`: those of others,
-/// such as libstdc++'s, end in `malloc` and `free`.
-const FUNCTIONS: [(&str, AllocationCall); 31] = [
-    ("malloc", AllocationCall::Malloc),
-    ("calloc", AllocationCall::Calloc),
-    ("realloc", AllocationCall::Realloc),
-    ("reallocarray", AllocationCall::Reallocarray),
-    ("posix_memalign", AllocationCall::PosixMemalign),
-    ("aligned_alloc", AllocationCall::AlignedAlloc),
-    ("memalign", AllocationCall::AlignedAlloc),
-    ("valloc", AllocationCall::Valloc),
-    ("pvalloc", AllocationCall::Pvalloc),
-    ("free", AllocationCall::Free),
-    ("cfree", AllocationCall::Free),
-    // operator new(unsigned long), new[], and both with std::nothrow_t and std::align_val_t.
-    ("_Znwm", AllocationCall::New),
-    ("_Znam", AllocationCall::New),
-    ("_ZnwmRKSt9nothrow_t", AllocationCall::New),
-    ("_ZnamRKSt9nothrow_t", AllocationCall::New),
-    ("_ZnwmSt11align_val_t", AllocationCall::New),
-    ("_ZnamSt11align_val_t", AllocationCall::New),
-    ("_ZnwmSt11align_val_tRKSt9nothrow_t", AllocationCall::New),
-    ("_ZnamSt11align_val_tRKSt9nothrow_t", AllocationCall::New),
-    ("_ZdlPv", AllocationCall::Delete),
-    ("_ZdaPv", AllocationCall::Delete),
-    ("_ZdlPvm", AllocationCall::Delete),
-    ("_ZdaPvm", AllocationCall::Delete),
-    ("_ZdlPvSt11align_val_t", AllocationCall::Delete),
-    ("_ZdaPvSt11align_val_t", AllocationCall::Delete),
-    ("_ZdlPvmSt11align_val_t", AllocationCall::Delete),
-    ("_ZdaPvmSt11align_val_t", AllocationCall::Delete),
-    ("mallocx", AllocationCall::Mallocx),
-    ("rallocx", AllocationCall::Rallocx),
-    ("dallocx", AllocationCall::Dallocx),
-    ("sdallocx", AllocationCall::Dallocx),
-];
 
 /// Bytes of code of a function that are looked at; jemalloc's largest has ten thousand.
 const MOST_CODE: u64 = 64 << 10;
