@@ -9,6 +9,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracer_common::ProbeCost;
+
+/// Kinds of hits that have prices of their own.
+const KINDS: usize = ProbeCost::ALL.len();
 
 /// How far the price of a hit may be from the truth.
 const PRICE_ERROR: f64 = 0.1;
@@ -49,8 +53,8 @@ pub struct Moment {
     pub calls: u64,
     /// The process's CPU time.
     pub cpu: Duration,
-    /// What of that the probes took.
-    pub taken: Duration,
+    /// Hits of probes, by [`ProbeCost`].
+    pub hits: [u64; KINDS],
 }
 
 /// The sums over all moments, each as heavy as the time that it stands for.
@@ -60,7 +64,7 @@ pub struct Moments {
     weight_squared: f64,
     calls: f64,
     cpu: f64,
-    taken: f64,
+    hits: [f64; KINDS],
     /// Sums of squares and products of a moment's calls and CPU time.
     calls_squared: f64,
     cpu_squared: f64,
@@ -75,24 +79,33 @@ impl Moments {
         }
         let weight = 1.0 + moment.before.div_duration_f64(moment.length);
         let calls = weight * moment.calls as f64;
-        let (cpu, taken) = (weight * moment.cpu.as_secs_f64(), weight * moment.taken.as_secs_f64());
+        let cpu = weight * moment.cpu.as_secs_f64();
         self.weight += weight;
         self.weight_squared += weight * weight;
         self.calls += calls;
         self.cpu += cpu;
-        self.taken += taken;
+        for (sum, hits) in self.hits.iter_mut().zip(moment.hits) {
+            *sum += weight * hits as f64;
+        }
         self.calls_squared += calls * calls;
         self.cpu_squared += cpu * cpu;
         self.product += calls * cpu;
     }
 
-    /// The rate, if the process has `cpu` in `time` while nothing is counted. `None`: too few moments to tell
+    /// The rate, if the process has `cpu` in `time` while nothing is counted, and hits take as many seconds
+    /// as `price` says. `None`: too few moments to tell
     /// how much they differ.
     #[must_use]
-    pub fn rate(&self, cpu: Duration, time: Duration) -> Option<CallRate> {
+    pub fn rate(
+        &self,
+        cpu: Duration,
+        time: Duration,
+        price: impl Fn([f64; KINDS]) -> f64,
+    ) -> Option<CallRate> {
+        let taken = price(self.hits);
         let busy = cpu.as_secs_f64() / time.as_secs_f64();
         let spread = self.spread().filter(|_| busy.is_finite())?;
-        let own = |error: f64| self.cpu - self.taken * (1.0 + error);
+        let own = |error: f64| self.cpu - taken * (1.0 + error);
         let (least, likely, most) = (own(PRICE_ERROR), own(0.0), own(-PRICE_ERROR));
         // Calls for own CPU time differ more than for all of it, of which the probes took their part.
         let (per, off) = (|own| busy * self.calls / own, |own| spread * self.cpu / own);
@@ -144,8 +157,14 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    fn moment(length: Duration, calls: u64, cpu: Duration, taken: Duration) -> Moment {
-        Moment { length, before: 9 * length, calls, cpu, taken }
+    /// All of its time on a CPU, with so many hits for each call.
+    fn moment(length: f64, calls: u64, hits: u64) -> Moment {
+        let (length, hits) = (seconds(length), [hits * calls, 0, 0]);
+        Moment { length, before: 9 * length, calls, cpu: length, hits }
+    }
+
+    fn price([emulated, ..]: [f64; 3]) -> f64 {
+        emulated * PRICE
     }
 
     /// A busy thread that calls every `every` seconds, watched for moments of these lengths.
@@ -153,15 +172,15 @@ mod tests {
         let mut moments = Moments::default();
         for length in lengths {
             let calls = length / (every + PRICE);
-            let (length, taken) = (seconds(*length), seconds(calls * PRICE));
-            moments.add(moment(length, calls as u64, length, taken));
+            moments.add(moment(*length, calls as u64, 1));
         }
         moments
     }
 
     #[test]
     fn a_slowed_program_has_the_rate_of_its_own_time() {
-        let rate = watched(1e-6, &[0.02, 0.021, 0.025]).rate(seconds(9.0), seconds(10.0)).unwrap();
+        let rate =
+            watched(1e-6, &[0.02, 0.021, 0.025]).rate(seconds(9.0), seconds(10.0), price).unwrap();
         let estimate = rate.estimate.unwrap();
         assert!((estimate / 0.9e6 - 1.0).abs() < 0.001, "{rate:?}");
         assert!(rate.low < 0.93 * estimate && rate.high.unwrap() > 1.08 * estimate, "{rate:?}");
@@ -169,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_program_that_does_nothing_else_has_a_lower_bound() {
-        let rate = watched(8e-9, &[0.02; 5]).rate(seconds(10.0), seconds(10.0)).unwrap();
+        let rate = watched(8e-9, &[0.02; 5]).rate(seconds(10.0), seconds(10.0), price).unwrap();
         assert_eq!((rate.estimate, rate.high), (None, None));
         assert!(rate.low > 1.2e6 && rate.low < 1e9 / 8.0, "{rate:?}");
     }
@@ -178,9 +197,9 @@ mod tests {
     fn the_interval_is_as_wide_as_the_moments_differ() {
         let mut moments = Moments::default();
         for calls in [900, 1100, 1000, 950, 1050] {
-            moments.add(moment(seconds(0.01), calls, seconds(0.01), Duration::ZERO));
+            moments.add(moment(0.01, calls, 0));
         }
-        let rate = moments.rate(seconds(1.0), seconds(1.0)).unwrap();
+        let rate = moments.rate(seconds(1.0), seconds(1.0), price).unwrap();
         // The standard error is 79.06 / sqrt(5) = 35.36; times 2.776.
         assert!((rate.high.unwrap() - 109_816.0).abs() < 5.0, "{rate:?}");
         assert!((rate.low - 90_184.0).abs() < 5.0, "{rate:?}");
@@ -194,34 +213,22 @@ mod tests {
         for _ in 0..5 {
             for _ in 0..2 {
                 let (length, before) = (seconds(0.02), seconds(0.48));
-                moments.add(Moment {
-                    length,
-                    before,
-                    calls: 2000,
-                    cpu: length,
-                    taken: Duration::ZERO,
-                });
+                moments.add(Moment { length, before, calls: 2000, cpu: length, hits: [0; 3] });
             }
             for _ in 0..20 {
                 let (length, before) = (seconds(0.02), seconds(0.03));
-                moments.add(Moment {
-                    length,
-                    before,
-                    calls: 0,
-                    cpu: length,
-                    taken: Duration::ZERO,
-                });
+                moments.add(Moment { length, before, calls: 0, cpu: length, hits: [0; 3] });
             }
         }
-        let rate = moments.rate(seconds(10.0), seconds(10.0)).unwrap();
+        let rate = moments.rate(seconds(10.0), seconds(10.0), price).unwrap();
         assert!((rate.estimate.unwrap_or(rate.low) - 50_000.0).abs() < 1.0, "{rate:?}");
     }
 
     #[test]
     fn one_moment_tells_nothing() {
-        assert_eq!(watched(1e-6, &[0.02]).rate(seconds(1.0), seconds(1.0)), None);
-        assert_eq!(Moments::default().rate(seconds(1.0), seconds(1.0)), None);
-        assert_eq!(watched(1e-6, &[0.02]).rate(Duration::ZERO, Duration::ZERO), None);
+        assert_eq!(watched(1e-6, &[0.02]).rate(seconds(1.0), seconds(1.0), price), None);
+        assert_eq!(Moments::default().rate(seconds(1.0), seconds(1.0), price), None);
+        assert_eq!(watched(1e-6, &[0.02]).rate(Duration::ZERO, Duration::ZERO, price), None);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What a hit of a probe costs on this machine, measured on code of the tracer's own.
 
 use std::{
+    collections::VecDeque,
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
+use tracer_common::{ProbeCost, Site, SiteKey};
 
-use super::links::Program;
+use super::links::{Links, Program};
 use crate::{
     probes::{
         catalog,
@@ -16,9 +17,13 @@ use crate::{
     source::KernelMaps,
 };
 
-/// Hits in a batch, and batches, whose median counts.
-const HITS: u32 = 100;
-const BATCHES: usize = 9;
+/// Hits in a batch, by turns of either kind: half a millisecond altogether.
+const HITS: u32 = 30;
+
+/// Batches at the start, after each moment in which calls were counted, and as many as the median is of.
+const FIRST: usize = 15;
+const MORE: usize = 3;
+const KEPT: usize = 301;
 
 /// What the kernel program does for a call of the target, beyond what it does for the tracer's own:
 /// measured at 0.15 to 0.25 microseconds.
@@ -26,6 +31,16 @@ const COUNTING: Duration = Duration::from_nanos(250);
 
 /// What a sample adds to that, a copy of 16 KiB: measured at 1.4 microseconds.
 const SAMPLED: Duration = Duration::from_nanos(2_000);
+
+/// What probes in the tracer's own code see: nothing, and their hits are not the target's.
+const OWN: Site = Site {
+    call: u32::MAX,
+    pushed: 0,
+    code_start: 0,
+    code_end: 0,
+    cost: ProbeCost::ALL.len() as u32,
+    reserved: 0,
+};
 
 /// The price of a hit, by [`ProbeCost`].
 #[derive(Clone, Copy, Debug)]
@@ -39,14 +54,6 @@ impl Prices {
     const HIGH: Self =
         Self { emulated: Duration::from_nanos(1_500), stepped: Duration::from_nanos(10_000) };
 
-    /// Puts probes into the tracer's own code and runs into them. Nothing may count meanwhile.
-    pub(super) fn measure(program: &mut Program<'_>, maps: &mut KernelMaps) -> Self {
-        measure(program, maps).unwrap_or_else(|why| {
-            log::debug!("a probe's price is not measured: {why}");
-            Self::HIGH
-        })
-    }
-
     /// What so many hits have cost: of probes whose instruction is emulated, of the others, and samples.
     pub(super) fn of(self, [emulated, stepped, sampled]: [u64; 3]) -> Duration {
         let cost = |hits: u64, each: Duration| hits.saturating_mul(each.as_nanos() as u64);
@@ -54,38 +61,85 @@ impl Prices {
             [cost(emulated, self.emulated), cost(stepped, self.stepped), cost(sampled, SAMPLED)];
         Duration::from_nanos(costs.into_iter().fold(0, u64::saturating_add))
     }
+
+    /// The same of hits that are weighted, in seconds.
+    pub(super) fn seconds(self, [emulated, stepped, sampled]: [f64; 3]) -> f64 {
+        let cost = |hits: f64, each: Duration| hits * each.as_secs_f64();
+        cost(emulated, self.emulated) + cost(stepped, self.stepped) + cost(sampled, SAMPLED)
+    }
 }
 
-fn measure(program: &mut Program<'_>, maps: &mut KernelMaps) -> Result<Prices, String> {
+/// Probes in the tracer's own code, and what it took to run into them. A machine may change its pace at any
+/// time, so it is done again and again.
+pub(super) struct PriceMeter {
+    /// `None`: they could not be put in.
+    probes: Option<Links>,
+    emulated: VecDeque<Duration>,
+    stepped: VecDeque<Duration>,
+}
+
+impl PriceMeter {
+    /// Puts the probes in.
+    pub(super) fn start(program: &mut Program<'_>, maps: &mut KernelMaps) -> Self {
+        let probes = put_in(program, maps);
+        if let Err(why) = &probes {
+            log::debug!("what a probe costs is not measured: {why}");
+        }
+        let (emulated, stepped) = (VecDeque::new(), VecDeque::new());
+        let mut meter = Self { probes: probes.ok(), emulated, stepped };
+        meter.measure(FIRST);
+        meter
+    }
+
+    /// Looks whether it is still the same.
+    pub(super) fn measure_again(&mut self) {
+        self.measure(MORE);
+    }
+
+    fn measure(&mut self, batches: usize) {
+        if self.probes.is_none() {
+            return;
+        }
+        for _ in 0..batches {
+            for (times, function) in [
+                (&mut self.emulated, own_code::emulated as extern "C" fn()),
+                (&mut self.stepped, own_code::stepped),
+            ] {
+                times.truncate(KEPT - 1);
+                times.push_front(batch(function) + COUNTING);
+            }
+        }
+    }
+
+    /// The medians.
+    pub(super) fn prices(&self) -> Prices {
+        let median = |times: &VecDeque<Duration>| {
+            let mut times: Vec<_> = times.iter().copied().collect();
+            times.sort();
+            times.get(times.len() / 2).copied()
+        };
+        Prices {
+            emulated: median(&self.emulated).unwrap_or(Prices::HIGH.emulated),
+            stepped: median(&self.stepped).unwrap_or(Prices::HIGH.stepped),
+        }
+    }
+}
+
+fn put_in(program: &mut Program<'_>, maps: &mut KernelMaps) -> Result<Links, String> {
     let own = OwnCode::find().map_err(|error| error.to_string())?;
     let pid = NonZeroU32::new(std::process::id()).ok_or("the tracer has no pid")?;
-    let mut price = |function: extern "C" fn(), offset: u64, cost: ProbeCost| {
+    for function in [own_code::emulated, own_code::stepped] {
         let key = SiteKey { address: function as usize as u64, pid: pid.get(), reserved: 0 };
-        let call = AllocationCall::Free as u32;
-        let site =
-            Site { call, pushed: 0, code_start: 0, code_end: 0, cost: cost as u32, reserved: 0 };
-        maps.allocations.add_site(key, site).map_err(|error| error.to_string())?;
-        let links = program.put_in(catalog::ALLOCATOR, &own.file, &[offset], pid)?;
-        let price = batches(function) + COUNTING;
-        std::thread::spawn(move || drop(links));
-        Ok::<_, String>(price)
-    };
-    Ok(Prices {
-        emulated: price(own_code::emulated, own.emulated, ProbeCost::Emulated)?,
-        stepped: price(own_code::stepped, own.stepped, ProbeCost::Stepped)?,
-    })
+        maps.allocations.add_site(key, OWN).map_err(|error| error.to_string())?;
+    }
+    program.put_in(catalog::ALLOCATOR, &own.file, &[own.emulated, own.stepped], pid)
 }
 
-/// Time for a call, the median of the batches.
-fn batches(function: extern "C" fn()) -> Duration {
-    let mut times = [Duration::ZERO; BATCHES];
-    for time in &mut times {
-        let begin = Instant::now();
-        (0..HITS).for_each(|_| std::hint::black_box(function)());
-        *time = begin.elapsed() / HITS;
-    }
-    times.sort();
-    times[BATCHES / 2]
+/// Time for a call.
+fn batch(function: extern "C" fn()) -> Duration {
+    let begin = Instant::now();
+    (0..HITS).for_each(|_| std::hint::black_box(function)());
+    begin.elapsed() / HITS
 }
 
 #[cfg(test)]
@@ -101,5 +155,6 @@ mod tests {
         assert_eq!(prices.of([0, 1_000_000, 0]), micro(9_000_000));
         assert_eq!(prices.of([0, 0, 1_000_000]), micro(2_000_000));
         assert!(prices.of([u64::MAX; 3]) > micro(1));
+        assert!((prices.seconds([1e6, 1e5, 1e6]) - 3.9).abs() < 1e-9);
     }
 }

@@ -22,7 +22,7 @@ use self::results::{Following, kernel_clock};
 use super::{
     budget::Budget,
     links::{Links, Program},
-    price::Prices,
+    price::{PriceMeter, Prices},
     readings::{Readings, own_cpu_time},
 };
 use crate::{
@@ -55,6 +55,7 @@ pub(in crate::session) struct AllocatorProbes {
     places: Places,
     budget: Budget,
     prices: Prices,
+    meter: PriceMeter,
     state: State,
     /// When the window began, and what had been spent until then.
     began: Readings,
@@ -100,15 +101,16 @@ impl AllocatorProbes {
             let added = kernel.maps.allocations.add(process, place.key, place.site);
             added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
         }
-        let prices = Prices::measure(&mut kernel.program, kernel.maps);
+        let meter = PriceMeter::start(&mut kernel.program, kernel.maps);
         let mut probes = Self {
             process,
             pid: NonZeroU32::new(process.pid).ok_or("the idle task has no allocator")?,
             places,
             budget,
-            prices,
+            prices: meter.prices(),
+            meter,
             state: State::Over,
-            began: Readings::now(kernel.maps, process, prices),
+            began: Readings::now(kernel.maps, process),
             moments: Moments::default(),
             out_since: None,
             spent_before: Duration::ZERO,
@@ -184,7 +186,7 @@ impl AllocatorProbes {
         let rate = self.ended.and_then(|ended| {
             let rest = (ended.at - self.began.at).saturating_sub(self.counted);
             let cpu = ended.cpu_since(self.began).saturating_sub(self.counted_cpu);
-            self.moments.rate(cpu, rest)
+            self.moments.rate(cpu, rest, |hits| self.prices.seconds(hits))
         });
         let duty = self.counted.div_duration_f64(window).min(1.0);
         let sizes = maps.allocations.exact_sizes(self.process)?;
@@ -201,7 +203,7 @@ impl AllocatorProbes {
     }
 
     fn read(&self, maps: &KernelMaps) -> Readings {
-        Readings::now(maps, self.process, self.prices)
+        Readings::now(maps, self.process)
     }
 
     fn spent_ever(&self, maps: &KernelMaps) -> Duration {
@@ -267,6 +269,8 @@ impl AllocatorProbes {
             links.into_iter().flatten().for_each(|links| links.leave(&hits));
         });
         self.state = State::Leaving(thread.map_err(|error| format!("no thread: {error}"))?);
+        self.meter.measure_again();
+        self.prices = self.meter.prices();
         Ok(())
     }
 }

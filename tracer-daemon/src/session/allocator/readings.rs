@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tracer_common::ProcessId;
+use tracer_common::{ProbeCost, ProcessId};
 
-use super::price::Prices;
 use crate::{aggregate::allocation_rate::Moment, source::KernelMaps};
 
 /// Totals of a process at an instant.
@@ -13,20 +12,19 @@ pub(super) struct Readings {
     pub(super) at: Instant,
     calls: u64,
     cpu: Duration,
-    /// What the probes have taken of its CPU time.
-    taken: Duration,
+    hits: [u64; ProbeCost::ALL.len()],
 }
 
 impl Readings {
     /// Reads them. A process that has ended has no CPU time.
-    pub(super) fn now(maps: &KernelMaps, process: ProcessId, prices: Prices) -> Self {
+    pub(super) fn now(maps: &KernelMaps, process: ProcessId) -> Self {
         // Maps of this size can always be read.
         let calls = maps.allocations.read(process).unwrap_or_default();
         Self {
             at: Instant::now(),
             calls: calls.values().map(|counter| counter.calls).sum(),
             cpu: cpu_time(process.pid).unwrap_or_default(),
-            taken: prices.of(maps.allocations.hits().unwrap_or_default()),
+            hits: maps.allocations.hits().unwrap_or_default(),
         }
     }
 
@@ -37,7 +35,7 @@ impl Readings {
             before,
             calls: self.calls.saturating_sub(begin.calls),
             cpu: self.cpu_since(begin),
-            taken: self.taken.saturating_sub(begin.taken),
+            hits: std::array::from_fn(|at| self.hits[at].saturating_sub(begin.hits[at])),
         }
     }
 
