@@ -149,7 +149,7 @@ impl Session {
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
         let traced = Traced::begin(&self.root, found)?;
         if let Some(probes) = &mut self.allocator {
-            probes.window_begins(&self.maps);
+            probes.window_begins(traced.since, &self.maps);
             self.state.blocks.begin(probes.followed_since());
         }
         self.traced = Some(traced);

@@ -25,7 +25,7 @@ use crate::{
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 200;
 /// So few that they cost less than the budget gives in advance.
-const FEW_ROUNDS: u64 = 20;
+const FEW_ROUNDS: u64 = 3;
 
 /// The calls of a round, and the bytes of each, as the program's source has them; `free` apart.
 const ROUND: [(&str, &[u64]); 7] = [
@@ -134,7 +134,11 @@ fn every_call(library: &str, options: &[&str]) -> Result<(), Failed> {
 /// Each sampled call of a function whose results are seen has its block, and that was given back.
 fn every_block_ended(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
     let followed = allocations(recording)?.blocks.as_ref().ok_or("no block was followed")?;
-    let is_told = |place: &str| !followed.untold.iter().any(|name| name == place);
+    let is_told = |place: &str| {
+        // glibc's ends with a jump to realloc, which returns for it.
+        let place = if place == "reallocarray" { "realloc" } else { place };
+        !followed.untold.iter().any(|name| name == place)
+    };
     let stacks = recording
         .snapshot
         .stacks
@@ -216,7 +220,7 @@ fn above_the_budget() -> Result<(), Failed> {
     let got = allocations(&recording)?;
     ensure(got.sampled && (0.0..0.9).contains(&got.duty), format!("{got:?}"))?;
     let (malloc, free) = (&got.functions["malloc"], &got.functions["free"]);
-    ensure(malloc.calls > 1000, format!("{got:?}"))?;
+    ensure(malloc.calls > 100, format!("{got:?}"))?;
     // Each window may begin or end between the two; there are a few.
     ensure(malloc.calls.abs_diff(free.calls) <= 10, format!("{got:?}"))?;
     same("bytes", malloc.bytes, Some(64 * malloc.calls))?;

@@ -128,8 +128,10 @@ impl AllocatorProbes {
     }
 
     /// The window began. What was spent before is not charged to it.
-    pub(in crate::session) fn window_begins(&mut self, maps: &KernelMaps) {
+    pub(in crate::session) fn window_begins(&mut self, since: Instant, maps: &KernelMaps) {
         self.began = self.read(maps);
+        // Reading takes its time, in which calls are counted as well.
+        self.began.at = since;
         self.spent_before = self.spent_ever(maps);
         if let State::In { began, .. } = &mut self.state {
             *began = self.began;
