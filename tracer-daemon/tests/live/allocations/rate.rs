@@ -11,10 +11,14 @@ const DURATION: &str = "20s";
 /// What the program counts to between two pairs, some tens of microseconds.
 const WORK: &str = "20000";
 
-/// The interval is one of 95 %: so far out the truth is in much fewer of the runs.
-const SLACK: f64 = 0.05;
-
+/// One interval of twenty may miss, and hardly two.
 pub(super) fn holds_the_truth() -> Result<(), Failed> {
+    one_interval().or_else(|missed| {
+        one_interval().map_err(|again| format!("twice: {missed:?}, {again:?}").into())
+    })
+}
+
+fn one_interval() -> Result<(), Failed> {
     let mut target = Target::start(program().args(["steady", WORK]));
     target.hear("ready");
     let tracer = Tracer::attach(target.pid(), &["--malloc", "--duration", DURATION]);
@@ -27,8 +31,7 @@ pub(super) fn holds_the_truth() -> Result<(), Failed> {
     let rate = got.calls_per_second.ok_or_else(|| format!("no rate: {got:?}"))?;
     let said = format!("true is {truth}: {got:?}");
     ensure(got.sampled && rate.estimate.is_some(), &*said)?;
-    ensure(rate.low <= truth * (1.0 + SLACK), &*said)?;
-    ensure(rate.high.is_some_and(|high| high >= truth * (1.0 - SLACK)), said)
+    ensure(rate.low <= truth && rate.high.is_some_and(|high| high >= truth), said)
 }
 
 /// Pairs of calls so far, and the seconds on the program's clock.
