@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',')]
     kernel: Vec<Kernel>,
     /// Seconds after which a virtual machine is ended
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 1800)]
     timeout: u64,
 }
 
