@@ -93,8 +93,7 @@ impl Moments {
     }
 
     /// The rate, if the process has `cpu` in `time` while nothing is counted, and hits take as many seconds
-    /// as `price` says. `None`: too few moments to tell
-    /// how much they differ.
+    /// as `price` says. `None`: too few moments to tell how much they differ.
     #[must_use]
     pub fn rate(
         &self,

@@ -5,11 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::{allocation_rate::CallRate, snapshot::FollowedBlocks};
 use serde::{Deserialize, Serialize};
 use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 
-use super::exact_sizes::{ExactSize, SizedCalls, exact_sizes};
+use super::{
+    allocation_rate::CallRate,
+    exact_sizes::{ExactSize, SizedCalls, exact_sizes},
+    snapshot::FollowedBlocks,
+};
 use crate::allocator::SizeRule;
 
 /// Calls of the target's allocator while its functions were watched. Counted, never scaled.

@@ -46,8 +46,26 @@ mod tests {
         assert!(after - before > 1_000_000, "{before} {after}");
     }
 
+    /// What `getrusage` tells in microseconds, twice rounded down.
+    fn used_ns() -> u64 {
+        // SAFETY: numbers, for which zeros are valid.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: writes to `usage` only.
+        unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+        let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+        (micros(usage.ru_utime) + micros(usage.ru_stime)).cast_unsigned() * 1000
+    }
+
+    #[test]
+    fn it_is_what_the_process_has_used() {
+        let own = || cpu_clock_ns(std::process::id()).unwrap();
+        let (before, used, after) = (own(), used_ns(), own());
+        assert!(before < used + 2000 && used <= after, "{before} {used} {after}");
+    }
+
     #[test]
     fn nobody_has_no_clock() {
+        assert_eq!(cpu_clock_ns(PID_LIMIT), None);
         assert_eq!(cpu_clock_ns(0), None);
         assert_eq!(cpu_clock_ns(u32::MAX), None);
         assert_eq!(cpu_clock_ns(i32::MAX.unsigned_abs()), None);

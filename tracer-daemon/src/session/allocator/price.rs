@@ -55,11 +55,8 @@ impl Prices {
         Self { emulated: Duration::from_nanos(1_500), stepped: Duration::from_nanos(10_000) };
 
     /// What so many hits have cost: of probes whose instruction is emulated, of the others, and samples.
-    pub(super) fn of(self, [emulated, stepped, sampled]: [u64; 3]) -> Duration {
-        let cost = |hits: u64, each: Duration| hits.saturating_mul(each.as_nanos() as u64);
-        let costs =
-            [cost(emulated, self.emulated), cost(stepped, self.stepped), cost(sampled, SAMPLED)];
-        Duration::from_nanos(costs.into_iter().fold(0, u64::saturating_add))
+    pub(super) fn of(self, hits: [u64; 3]) -> Duration {
+        Duration::from_secs_f64(self.seconds(hits.map(|hits| hits as f64)))
     }
 
     /// The same of hits that are weighted, in seconds.
@@ -76,6 +73,8 @@ pub(super) struct PriceMeter {
     probes: Option<Links>,
     emulated: VecDeque<Duration>,
     stepped: VecDeque<Duration>,
+    /// The medians.
+    prices: Prices,
 }
 
 impl PriceMeter {
@@ -86,9 +85,14 @@ impl PriceMeter {
             log::debug!("what a probe costs is not measured: {why}");
         }
         let (emulated, stepped) = (VecDeque::new(), VecDeque::new());
-        let mut meter = Self { probes: probes.ok(), emulated, stepped };
+        let mut meter = Self { probes: probes.ok(), emulated, stepped, prices: Prices::HIGH };
         meter.measure(FIRST);
         meter
+    }
+
+    /// What hits cost.
+    pub(super) const fn prices(&self) -> Prices {
+        self.prices
     }
 
     /// Looks whether it is still the same.
@@ -109,20 +113,15 @@ impl PriceMeter {
                 times.push_front(batch(function) + COUNTING);
             }
         }
+        self.prices = Prices { emulated: median(&self.emulated), stepped: median(&self.stepped) };
     }
+}
 
-    /// The medians.
-    pub(super) fn prices(&self) -> Prices {
-        let median = |times: &VecDeque<Duration>| {
-            let mut times: Vec<_> = times.iter().copied().collect();
-            times.sort();
-            times.get(times.len() / 2).copied()
-        };
-        Prices {
-            emulated: median(&self.emulated).unwrap_or(Prices::HIGH.emulated),
-            stepped: median(&self.stepped).unwrap_or(Prices::HIGH.stepped),
-        }
-    }
+/// Of one time at least.
+fn median(times: &VecDeque<Duration>) -> Duration {
+    let mut times: Vec<_> = times.iter().copied().collect();
+    times.sort();
+    times[times.len() / 2]
 }
 
 fn put_in(program: &mut Program<'_>, maps: &mut KernelMaps) -> Result<Links, String> {

@@ -18,12 +18,12 @@ use std::{
 
 use tracer_common::{Control, ProcessId};
 
-use self::results::{Following, kernel_clock};
+use self::results::Following;
 use super::{
     budget::Budget,
     links::{Links, Program},
-    price::{PriceMeter, Prices},
-    readings::{Readings, own_cpu_time},
+    price::PriceMeter,
+    readings::{Calls, Readings, kernel_clock, own_cpu_time},
 };
 use crate::{
     aggregate::{
@@ -54,7 +54,6 @@ pub(in crate::session) struct AllocatorProbes {
     pid: NonZeroU32,
     places: Places,
     budget: Budget,
-    prices: Prices,
     meter: PriceMeter,
     state: State,
     /// When the window began, and what had been spent until then.
@@ -107,10 +106,9 @@ impl AllocatorProbes {
             pid: NonZeroU32::new(process.pid).ok_or("the idle task has no allocator")?,
             places,
             budget,
-            prices: meter.prices(),
             meter,
             state: State::Over,
-            began: Readings::now(kernel.maps, process),
+            began: Readings::now(kernel.maps, process, &Calls::new()),
             moments: Moments::default(),
             out_since: None,
             spent_before: Duration::ZERO,
@@ -129,7 +127,7 @@ impl AllocatorProbes {
 
     /// The window began. What was spent before is not charged to it.
     pub(in crate::session) fn window_begins(&mut self, since: Instant, maps: &KernelMaps) {
-        self.began = self.read(maps);
+        self.began = self.read(maps, &self.calls(maps));
         // Reading takes its time, in which calls are counted as well.
         self.began.at = since;
         self.spent_before = self.spent_ever(maps);
@@ -148,13 +146,15 @@ impl AllocatorProbes {
         now: Instant,
     ) -> Result<(), String> {
         match &self.state {
-            State::In { began, .. } => {
+            // Blocks are not followed any more.
+            State::In { began, .. } if self.out_since.is_some() => {
+                if now >= began.at + MOMENT {
+                    self.take_out(&mut kernel)?;
+                }
+            }
+            State::In { .. } => {
                 let (spent, time) = (self.spent(kernel.maps), now - self.began.at);
-                let is_over = match self.out_since {
-                    Some(_) => now >= began.at + MOMENT,
-                    None => self.budget.is_exceeded(spent, time),
-                };
-                if is_over {
+                if self.budget.is_exceeded(spent, time) {
                     self.take_out(&mut kernel)?;
                 } else if self.follows() && self.budget.is_short(spent, time) {
                     self.shed(&mut kernel)?;
@@ -169,9 +169,9 @@ impl AllocatorProbes {
 
     /// The window has ended.
     pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>) {
-        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        self.no_longer_follows(&calls, true);
-        self.ended = Some(self.read(kernel.maps));
+        let calls = self.calls(kernel.maps);
+        self.ended = Some(self.read(kernel.maps, &calls));
+        self.no_longer_follows(calls, true);
         if let Err(why) = self.take_out(&mut kernel) {
             log::debug!("{why}");
         }
@@ -188,7 +188,7 @@ impl AllocatorProbes {
         let rate = self.ended.and_then(|ended| {
             let rest = (ended.at - self.began.at).saturating_sub(self.counted);
             let cpu = ended.cpu_since(self.began).saturating_sub(self.counted_cpu);
-            self.moments.rate(cpu, rest, |hits| self.prices.seconds(hits))
+            self.moments.rate(cpu, rest, |hits| self.meter.prices().seconds(hits))
         });
         let duty = self.counted.div_duration_f64(window).min(1.0);
         let sizes = maps.allocations.exact_sizes(self.process)?;
@@ -204,13 +204,18 @@ impl AllocatorProbes {
         self.spent_ever(maps).saturating_sub(self.spent_before)
     }
 
-    fn read(&self, maps: &KernelMaps) -> Readings {
-        Readings::now(maps, self.process)
+    fn calls(&self, maps: &KernelMaps) -> Calls {
+        // A map of this size can always be read.
+        maps.allocations.read(self.process).unwrap_or_default()
+    }
+
+    fn read(&self, maps: &KernelMaps, calls: &Calls) -> Readings {
+        Readings::now(maps, self.process, calls)
     }
 
     fn spent_ever(&self, maps: &KernelMaps) -> Duration {
         // A map of this size can always be read.
-        self.prices.of(maps.allocations.hits().unwrap_or_default()) + self.switching
+        self.meter.prices().of(maps.allocations.hits().unwrap_or_default()) + self.switching
     }
 
     fn plan_return(&mut self, maps: &KernelMaps, now: Instant) -> Result<(), String> {
@@ -230,7 +235,7 @@ impl AllocatorProbes {
         let links = self.attach(kernel, catalog::ALLOCATOR, &self.places.places)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, true);
-        let began = self.read(kernel.maps);
+        let began = self.read(kernel.maps, &self.calls(kernel.maps));
         // The target can stand still for as long as this thread works on it. Coming out does the same to it;
         // what takes longer is waiting.
         self.last_switch = own_cpu_time().saturating_sub(begin);
@@ -255,24 +260,23 @@ impl AllocatorProbes {
             return Ok(());
         };
         count(kernel, false);
-        let now = self.read(kernel.maps);
+        let calls = self.calls(kernel.maps);
+        let now = self.read(kernel.maps, &calls);
         let before = self.out_since.map_or(Duration::ZERO, |since| began.at - since);
         let moment = now.moment_since(began, before);
         self.counted += moment.length;
         self.counted_cpu += moment.cpu;
         self.moments.add(moment);
         self.out_since = Some(now.at);
-        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        self.no_longer_follows(&calls, false);
         let links = [Some(links), self.results.take()];
         let hits = self.hits(&calls);
+        self.no_longer_follows(calls, false);
         // Without a thread the links are dropped with what it should have done.
         let thread = std::thread::Builder::new().spawn(move || {
             links.into_iter().flatten().for_each(|links| links.leave(&hits));
         });
         self.state = State::Leaving(thread.map_err(|error| format!("no thread: {error}"))?);
         self.meter.measure_again();
-        self.prices = self.meter.prices();
         Ok(())
     }
 }

@@ -1,10 +1,17 @@
 //! What is read at the two ends of a moment in which calls are counted.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use tracer_common::{ProbeCost, ProcessId};
+use rustix::time::{ClockId, clock_gettime};
+use tracer_common::{AllocationCall, AllocationCounter, ProbeCost, ProcessId};
 
-use crate::{aggregate::allocation_rate::Moment, source::KernelMaps};
+use crate::{aggregate::allocation_rate::Moment, census::cpu_clock_ns, source::KernelMaps};
+
+/// Counters by function.
+pub(super) type Calls = HashMap<AllocationCall, AllocationCounter>;
 
 /// Totals of a process at an instant.
 #[derive(Clone, Copy, Debug)]
@@ -16,14 +23,13 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Reads them. A process that has ended has no CPU time.
-    pub(super) fn now(maps: &KernelMaps, process: ProcessId) -> Self {
-        // Maps of this size can always be read.
-        let calls = maps.allocations.read(process).unwrap_or_default();
+    /// Reads them, with what was counted a moment ago. A process that has ended has no CPU time.
+    pub(super) fn now(maps: &KernelMaps, process: ProcessId, calls: &Calls) -> Self {
         Self {
             at: Instant::now(),
             calls: calls.values().map(|counter| counter.calls).sum(),
-            cpu: cpu_time(process.pid).unwrap_or_default(),
+            cpu: Duration::from_nanos(cpu_clock_ns(process.pid).unwrap_or_default()),
+            // A map of this size can always be read.
             hits: maps.allocations.hits().unwrap_or_default(),
         }
     }
@@ -45,47 +51,17 @@ impl Readings {
     }
 }
 
-/// CPU time of all of a process's threads so far, to the nanosecond.
-fn cpu_time(pid: u32) -> Option<Duration> {
-    let mut clock = 0;
-    // SAFETY: writes to `clock` only.
-    let known = unsafe { libc::clock_getcpuclockid(pid.cast_signed(), &raw mut clock) } == 0;
-    if known { read(clock) } else { None }
-}
-
 /// CPU time of this thread so far.
 pub(super) fn own_cpu_time() -> Duration {
-    read(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
+    clock(ClockId::ThreadCPUTime)
 }
 
-fn read(clock: libc::clockid_t) -> Option<Duration> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to `time` only.
-    let read = unsafe { libc::clock_gettime(clock, &raw mut time) } == 0;
-    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-    read.then_some(Duration::new(seconds.ok()?, nanoseconds.ok()?))
+/// Nanoseconds of the clock that the kernel programs read.
+pub(super) fn kernel_clock() -> u64 {
+    clock(ClockId::Monotonic).as_nanos() as u64
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What `getrusage` tells in microseconds, twice rounded down.
-    fn used() -> Duration {
-        // SAFETY: numbers, for which zeros are valid.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: writes to `usage` only.
-        unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-        let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
-        Duration::from_micros((micros(usage.ru_utime) + micros(usage.ru_stime)).cast_unsigned())
-    }
-
-    #[test]
-    fn cpu_time_is_that_of_the_process() {
-        let own = || cpu_time(std::process::id()).unwrap_or_default();
-        let (before, used, after) = (own(), used(), own());
-        assert!(before < used + Duration::from_micros(2) && used <= after, "{before:?} {used:?}");
-        // The kernel hands out no such pid (include/linux/threads.h, PID_MAX_LIMIT).
-        assert_eq!(cpu_time(1 << 22), None);
-    }
+fn clock(id: ClockId) -> Duration {
+    // Neither of them was ever before its zero.
+    clock_gettime(id).try_into().unwrap_or_default()
 }

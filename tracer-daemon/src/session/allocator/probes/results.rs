@@ -5,10 +5,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use rustix::time::{ClockId, clock_gettime};
-use tracer_common::{AllocationCall, AllocationCounter};
+use tracer_common::AllocationCounter;
 
-use super::{AllocatorProbes, Kernel};
+use super::{AllocatorProbes, Calls, Kernel, kernel_clock};
 use crate::{
     aggregate::{blocks::Blocks, snapshot::FollowedBlocks},
     allocator::Place,
@@ -17,8 +16,6 @@ use crate::{
 
 /// How long the calls are looked at before the window, to know what their results would take.
 const LOOK: Duration = Duration::from_millis(50);
-/// Counters by function.
-type Calls = HashMap<AllocationCall, AllocationCounter>;
 
 /// The part of the window in which blocks are followed, in nanoseconds of the kernel's clock.
 pub(super) struct Following {
@@ -57,8 +54,9 @@ impl AllocatorProbes {
         let new = std::array::from_fn(|at| after[at].saturating_sub(before[at]));
         let [emulated, stepped, _] = new;
         // Each call has a result, and the processor steps over it.
-        let results = self.prices.of([0, emulated + stepped, 0]);
-        self.budget.allows(self.prices.of(new) + results, LOOK)
+        let prices = self.meter.prices();
+        let results = prices.of([0, emulated + stepped, 0]);
+        self.budget.allows(prices.of(new) + results, LOOK)
     }
 
     /// When following began, in nanoseconds of the kernel's clock.
@@ -82,21 +80,20 @@ impl AllocatorProbes {
     pub(super) fn shed(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         kernel.control.blocks = 0;
         super::count(kernel, true);
-        let calls = kernel.maps.allocations.read(self.process).unwrap_or_default();
-        self.no_longer_follows(&calls, false);
-        let Some(links) = self.results.take() else { return Ok(()) };
+        let calls = self.calls(kernel.maps);
         let hits = self.hits(&calls);
+        self.no_longer_follows(calls, false);
+        let Some(links) = self.results.take() else { return Ok(()) };
         let thread = std::thread::Builder::new().spawn(move || links.leave(&hits));
         thread.map_err(|error| format!("no thread: {error}")).map(drop)
     }
 
     /// Following has ended; `calls` is what was counted by then.
-    pub(super) fn no_longer_follows(&mut self, calls: &Calls, to_the_end: bool) {
+    pub(super) fn no_longer_follows(&mut self, calls: Calls, to_the_end: bool) {
         if let Some(following) = &mut self.following
             && following.until.is_none()
         {
-            let (at, calls) = (kernel_clock(), calls.clone());
-            following.until = Some(Until { at, calls, to_the_end });
+            following.until = Some(Until { at: kernel_clock(), calls, to_the_end });
         }
     }
 
@@ -122,10 +119,4 @@ fn handed_out(calls: &Calls) -> u64 {
     let asked = |one: &AllocationCounter| one.calls - one.sizes[0].min(one.calls);
     let asking = calls.iter().filter(|(call, _)| call.bytes([0; 3]).is_some());
     asking.map(|(_, one)| asked(one)).sum()
-}
-
-/// Nanoseconds of the clock that the kernel programs read.
-pub(super) fn kernel_clock() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
