@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
     errors::nothing_is_left,
+    losses::no_loss,
     support::{Machine, Target, Tracer, built, ensure, same, state, truth},
     trial,
 };
@@ -131,7 +132,8 @@ fn every_call(library: &str, options: &[&str]) -> Result<(), Failed> {
     same("given back", blocks.given_back, times * BLOCKS)
 }
 
-/// Each sampled call of a function whose results are seen has its block, and that was given back.
+/// Each sampled call of a function whose results are seen has its block, and that was given back. Of the others
+/// some have: those that end in a function whose results are seen.
 fn every_block_ended(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
     let followed = allocations(recording)?.blocks.as_ref().ok_or("no block was followed")?;
     let is_told = |place: &str| {
@@ -139,16 +141,18 @@ fn every_block_ended(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
         let place = if place == "reallocarray" { "realloc" } else { place };
         !followed.untold.iter().any(|name| name == place)
     };
-    let stacks = recording
-        .snapshot
-        .stacks
-        .iter()
-        .filter(|stack| stack.kind == "malloc" && stack.place.as_deref().is_some_and(is_told));
-    let taken = stacks.fold(BlockSum::default(), |sum, stack| BlockSum {
-        blocks: sum.blocks + stack.count,
-        bytes: sum.bytes + stack.bytes,
-    });
-    same("freed", followed.totals.freed, taken)?;
+    let mut freed = BlockSum::default();
+    for stack in recording.snapshot.stacks.iter().filter(|stack| stack.kind == "malloc") {
+        let taken = BlockSum { blocks: stack.count, bytes: stack.bytes };
+        let given = stack.blocks.as_ref().map_or_else(BlockSum::default, |blocks| blocks.freed);
+        let rest = taken.blocks.checked_sub(given.blocks).zip(taken.bytes.checked_sub(given.bytes));
+        let rest = rest.ok_or_else(|| format!("{given:?} of {taken:?} were freed"))?;
+        let is_whole = rest == (0, 0) || !stack.place.as_deref().is_some_and(is_told);
+        ensure(is_whole, format!("{given:?} of {taken:?} were freed: {:?}", stack.place))?;
+        freed.blocks += given.blocks;
+        freed.bytes += given.bytes;
+    }
+    same("freed", followed.totals.freed, freed)?;
     same("outstanding", followed.totals.outstanding, Some(BlockSum::default()))?;
     same("unknown", followed.totals.unknown, BlockSum::default())?;
     Ok(followed)
@@ -156,7 +160,7 @@ fn every_block_ended(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
 
 fn equals_the_truth(recording: &Recording, rounds: u64, kept: u64) -> Result<(), Failed> {
     let got = allocations(recording)?;
-    same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
+    no_loss(recording)?;
     same("duty, weight, sampled", (got.duty, got.weight, got.sampled), (1.0, Some(1.0), false))?;
     let counted = got.functions.iter().map(|(name, one)| (name.as_str(), (one.calls, one.bytes)));
     // Functions that nobody called, such as pvalloc.

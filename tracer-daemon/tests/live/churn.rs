@@ -5,6 +5,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     cure::{Workload, find, nothing_found, saves},
+    losses::no_loss,
     support::{Machine, ensure, same},
     trial,
 };
@@ -32,7 +33,7 @@ fn trace(options: &[&str]) -> Result<Recording, Failed> {
 fn found() -> Result<(), Failed> {
     let recording = trace(&["--cycles", &CYCLES.to_string()])?;
     let snapshot = &recording.snapshot;
-    same("losses", snapshot.lost.len(), 0)?;
+    no_loss(&recording)?;
     let mappings = snapshot.mappings.as_ref().ok_or("no mappings")?;
     same("cycles", (mappings.cycles, mappings.short_lived), (CYCLES, CYCLES))?;
     same(

@@ -1,11 +1,12 @@
 //! Counts against a program that knows how many calls it makes, by every rung.
 
-use std::{collections::BTreeMap, process::Command};
+use std::process::Command;
 
 use alloctrace::{aggregate::snapshot::ProbeStatus, sink::Recording};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
+    losses::{is_all_but, may_skip_programs, missed_returns, no_loss},
     support::{Machine, Target, Tracer, ensure, same, truth},
     trial,
 };
@@ -71,20 +72,6 @@ fn measure(options: &[&str]) -> Result<(Recording, u64, u64), Failed> {
     Ok((recording, minor, after.major_faults - before.major_faults))
 }
 
-/// Kernels that preempt programs (7.0 and later) skip them now and then.
-fn may_skip_programs(recording: &Recording) -> bool {
-    let kernel = &recording.snapshot.tracer.kernel;
-    let major = kernel.split('.').next().and_then(|number| number.parse::<u32>().ok());
-    major.is_some_and(|major| major >= 7)
-}
-
-/// Calls of which a program saw one end only, as the recording must say; any other kernel than
-/// those may have none.
-fn missed_returns(recording: &Recording) -> u64 {
-    let lost = recording.snapshot.lost.get("missed_return").copied().unwrap_or(0);
-    if may_skip_programs(recording) { lost } else { 0 }
-}
-
 fn has_backend(name: &str) -> impl Fn(&ProbeStatus) -> bool {
     move |row| row.backend.as_deref() == Some(name)
 }
@@ -99,21 +86,6 @@ fn is_accounted_for(got: u64, truth: u64, recording: &Recording) -> bool {
         return got == truth;
     }
     (truth.saturating_sub(missed / 4 + THREADS)..=truth).contains(&got)
-}
-
-/// Whether a number that comes from the returns misses no more than is said to be missing.
-fn is_all_but(missing: u64, got: u64, truth: u64) -> bool {
-    (truth.saturating_sub(missing)..=truth).contains(&got)
-}
-
-/// Nothing is missing, but for what kernels that preempt programs do, which few enough must be.
-fn no_loss(recording: &Recording) -> Result<(), Failed> {
-    let mut lost = recording.snapshot.lost.clone();
-    let few = recording.snapshot.syscalls.values().map(|totals| totals.calls).sum::<u64>() / 1000;
-    if (1..=few).contains(&missed_returns(recording)) {
-        lost.remove("missed_return");
-    }
-    same("losses", lost, BTreeMap::new())
 }
 
 /// Each call's counts; a call that this kernel refuses to measure so has none.

@@ -5,7 +5,8 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     cure::{Workload, find, nothing_found},
-    support::{Machine, Target, Tracer, ensure, same},
+    losses::no_loss,
+    support::{Machine, Target, Tracer, ensure},
     trial,
 };
 
@@ -61,7 +62,7 @@ fn traced(workload: Workload<'_>) -> Result<(Recording, Truth), Failed> {
 fn found() -> Result<(), Failed> {
     let (recording, truth) = traced(READING)?;
     let snapshot = &recording.snapshot;
-    same("losses", snapshot.lost.len(), 0)?;
+    no_loss(&recording)?;
     ensure(truth.faults > 20_000, format!("only {} faults", truth.faults))?;
     let counted = snapshot.faults.major.ok_or("not counted")?;
     ensure((truth.faults..truth.faults + OTHERS).contains(&counted), format!("{counted} counted"))?;

@@ -9,6 +9,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     cure::{Workload, find, nothing_found},
+    losses::no_loss,
     support::{Machine, Target, Tracer, ensure, same},
     trial,
 };
@@ -102,7 +103,7 @@ fn slope(finding: &Finding, recording: &Recording, truth: &Truth) -> Result<(), 
 /// What the process did is counted exactly; what became of it is estimated.
 fn amounts(recording: &Recording, truth: &Truth) -> Result<(), Failed> {
     let followed = followed(recording)?;
-    same("losses", recording.snapshot.lost.len(), 0)?;
+    no_loss(recording)?;
     let leaked = truth.bytes as u64 / BYTES;
     // The workload's list of its blocks grows a few times as well.
     let kept = followed.handed_out - followed.given_back;

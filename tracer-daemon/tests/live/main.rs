@@ -17,6 +17,7 @@ mod healthy;
 mod hot;
 mod leaks;
 mod lookups;
+mod losses;
 mod perf;
 mod real;
 mod redis;

@@ -1,17 +1,14 @@
 //! What allocators take for each size, against what they say themselves.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use alloctrace::allocator::SizeRule;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
-    support::{Machine, Target, Tracer, built, ensure, same},
+    losses::recorded_whole,
+    support::{Machine, Target, built, ensure, same},
     trial,
 };
 
@@ -60,13 +57,8 @@ fn takes(family: &str, library: &str, besides: &str) -> Result<(), Failed> {
 
 /// All at once, so that the kernel has to make thousands of counters in a few milliseconds.
 fn counts() -> Result<(), Failed> {
-    let mut target = Target::start(program().args([BEFORE_A_BLOCK, "wait"]));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
-    target.nudge();
-    target.hear("done");
-    let recording = tracer.interrupt()?;
-    same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
+    let target = Target::start(program().args([BEFORE_A_BLOCK, "wait"]));
+    let recording = recorded_whole(target, &["--malloc", "--budget", "100%"])?;
     let all = recording.snapshot.allocations.ok_or("nothing was counted")?;
     let sizes: BTreeSet<_> = all.exact_sizes.iter().map(|size| size.bytes).collect();
     same("sizes", sizes, (0..=4096).collect())?;

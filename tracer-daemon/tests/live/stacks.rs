@@ -1,6 +1,6 @@
 //! Stacks of programs without frame pointers, against the chain of calls that they are known to make.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command};
 
 use alloctrace::{
     aggregate::snapshot::{Frame, StackTotals},
@@ -10,6 +10,7 @@ use libtest_mimic::{Failed, Trial};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::{
+    losses::recorded_whole,
     support::{Machine, Target, Tracer, alloctrace, built, ensure, same, workload},
     trial,
 };
@@ -66,14 +67,7 @@ fn deep_stripped() -> PathBuf {
 }
 
 fn trace(program: PathBuf, mode: &str, options: &[&str]) -> Result<Recording, Failed> {
-    let mut target = Target::start(Command::new(program).args([mode, ROUNDS]));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), options);
-    target.nudge();
-    target.hear("done");
-    let recording = tracer.interrupt()?;
-    same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
-    Ok(recording)
+    recorded_whole(Target::start(Command::new(program).args([mode, ROUNDS])), options)
 }
 
 fn names(stack: &StackTotals) -> Vec<&str> {

@@ -6,6 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
     cure::{Workload, find, nothing_found},
+    losses::no_loss,
     support::{Machine, Target, Tracer, ensure, same},
     trial,
 };
@@ -61,7 +62,7 @@ fn traced(workload: Workload<'_>) -> Result<Recording, Failed> {
 
 fn found() -> Result<(), Failed> {
     let recording = traced(RECORD_BY_RECORD)?;
-    same("losses", recording.snapshot.lost.len(), 0)?;
+    no_loss(&recording)?;
     let all = recording.snapshot.allocations.as_ref().ok_or("nothing was counted")?;
     for (bytes, taken) in SIZES {
         let row = all.exact_sizes.iter().find(|size| size.bytes == bytes);

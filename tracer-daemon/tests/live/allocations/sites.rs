@@ -1,7 +1,5 @@
 //! Which code asks for memory, against a program that knows.
 
-use std::collections::BTreeMap;
-
 use alloctrace::{
     aggregate::snapshot::StackTotals,
     session::SAMPLING_GAP,
@@ -10,7 +8,10 @@ use alloctrace::{
 use libtest_mimic::Failed;
 
 use super::{allocations, every_block_ended, program};
-use crate::support::{Target, Tracer, ensure, same};
+use crate::{
+    losses::recorded_whole,
+    support::{Target, ensure, same},
+};
 
 /// A function of the program, what it calls, how often and for how many bytes.
 const SITES: [(&str, &str, u64, u64); 3] = [
@@ -25,13 +26,8 @@ pub(super) fn shares(library: &str) -> Result<(), Failed> {
     if !library.is_empty() {
         command.env("LD_PRELOAD", library);
     }
-    let mut target = Target::start(command.arg("sites"));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
-    target.nudge();
-    target.hear("done");
-    let recording = tracer.interrupt()?;
-    same("losses", &recording.snapshot.lost, &BTreeMap::new())?;
+    let target = Target::start(command.arg("sites"));
+    let recording = recorded_whole(target, &["--malloc", "--budget", "100%"])?;
     for site in SITES {
         is_near(&recording, site)?;
     }
