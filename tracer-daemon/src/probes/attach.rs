@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{
-    catalog::{ALLOCATOR, ALLOCATOR_RESULT, Backend, CATALOG, MALLOC, Rung, Signal},
+    catalog::{Backend, CATALOG, Rung, Signal},
     rung,
     settings::{Choice, Settings},
     uprobe_multi::UprobeMulti,
@@ -21,12 +21,18 @@ use crate::{
 /// The compiled kernel programs.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
-/// Loaded programs and what became of each signal. Dropping it detaches everything.
-pub struct Attached {
+/// What is loaded.
+pub struct Programs {
     /// The programs and their maps.
     pub ebpf: Ebpf,
-    /// The allocator's programs by name, where one link can carry all probes of each.
+    /// The allocator's programs by name, where one link carries all probes of each.
     pub multi: HashMap<&'static str, UprobeMulti>,
+}
+
+/// Loaded programs and what became of each signal. Dropping it detaches everything.
+pub struct Attached {
+    /// The programs.
+    pub programs: Programs,
     /// A row for each signal that was wanted.
     pub signals: Vec<ProbeStatus>,
 }
@@ -105,44 +111,41 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
 }
 
 /// Attaches what `wanted` says, each signal by the best rung that works.
-pub fn attach(mut ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> bool) -> Attached {
+pub fn attach(ebpf: Ebpf, settings: &Settings, wanted: impl Fn(&Signal) -> bool) -> Attached {
     let btf = Btf::from_sys_fs().ok();
-    let mut signals = Vec::new();
-    for signal in CATALOG.iter().filter(|signal| wanted(signal)) {
-        signals.push(climb(&mut ebpf, signal, settings, btf.as_ref()));
-    }
-    let mut attached = Attached { ebpf, multi: HashMap::new(), signals };
-    if attached.uses(MALLOC, Backend::UprobeMulti) {
-        for name in [ALLOCATOR, ALLOCATOR_RESULT] {
-            let program = attached.ebpf.program_mut(name);
-            attached
-                .multi
-                .extend(program.and_then(|one| Some((name, rung::multi(name, one).ok()?))));
-        }
-    }
-    attached
+    let mut programs = Programs { ebpf, multi: HashMap::new() };
+    let signals = CATALOG.iter().filter(|signal| wanted(signal));
+    let signals = signals.map(|signal| climb(&mut programs, signal, settings, btf.as_ref()));
+    let signals = signals.collect();
+    Attached { programs, signals }
 }
 
 /// Tries every rung of every signal, one after the other, and leaves none attached. The third
 /// part of a row is the kernel's refusal.
 pub fn survey(
-    mut ebpf: Ebpf,
+    ebpf: Ebpf,
     settings: &Settings,
 ) -> Vec<(&'static Signal, &'static Rung, Option<String>)> {
     let btf = Btf::from_sys_fs().ok();
+    let mut programs = Programs { ebpf, multi: HashMap::new() };
     let mut rows = Vec::new();
     for signal in CATALOG {
         for rung in signal.rungs {
-            let refusal = rung::attach(&mut ebpf, rung, settings, btf.as_ref()).err();
+            let refusal = rung::attach(&mut programs, rung, settings, btf.as_ref()).err();
             rows.push((signal, rung, refusal.map(|error| one_line(&*error))));
-            rung::detach(&mut ebpf, rung.probes);
+            rung::detach(&mut programs, rung.probes);
         }
     }
     rows
 }
 
 /// Tries a signal's rungs from the best down.
-fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf>) -> ProbeStatus {
+fn climb(
+    programs: &mut Programs,
+    signal: &Signal,
+    settings: &Settings,
+    btf: Option<&Btf>,
+) -> ProbeStatus {
     let choice = settings.forced.get(signal.name);
     let mut refusals = Vec::new();
     for rung in settings.order(signal) {
@@ -153,7 +156,7 @@ fn climb(ebpf: &mut Ebpf, signal: &Signal, settings: &Settings, btf: Option<&Btf
             refusals.push(format!("{}: {why}", rung.backend));
             continue;
         }
-        match rung::attach(ebpf, rung, settings, btf) {
+        match rung::attach(programs, rung, settings, btf) {
             Ok(()) => {
                 return ProbeStatus {
                     signal: signal.name.to_owned(),

@@ -3,13 +3,14 @@
 use std::error::Error as StdError;
 
 use aya::{
-    Btf, Ebpf,
+    Btf,
     programs::{
         BtfTracePoint, FEntry, FExit, KProbe, PerfEvent, Program, RawTracePoint, TracePoint, UProbe,
     },
 };
 
 use super::{
+    attach::Programs,
     catalog::{Point, Probe, Rung},
     own_code::OwnCode,
     perf,
@@ -22,14 +23,14 @@ pub(super) type AttachError = Box<dyn StdError>;
 
 /// Attaches all programs of a rung, or none.
 pub(super) fn attach(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs,
     rung: &Rung,
     settings: &Settings,
     btf: Option<&Btf>,
 ) -> Result<(), AttachError> {
     for (at, probe) in rung.probes.iter().enumerate() {
-        if let Err(error) = attach_probe(ebpf, probe, settings, btf) {
-            detach(ebpf, &rung.probes[..=at]);
+        if let Err(error) = attach_probe(programs, probe, settings, btf) {
+            detach(programs, &rung.probes[..=at]);
             return Err(error);
         }
     }
@@ -37,16 +38,17 @@ pub(super) fn attach(
 }
 
 /// Takes out what is attached of a rung.
-pub(super) fn detach(ebpf: &mut Ebpf, probes: &[Probe]) {
+pub(super) fn detach(programs: &mut Programs, probes: &[Probe]) {
     for probe in probes {
-        if let Some(program) = ebpf.program_mut(probe.program) {
+        programs.multi.remove(probe.program);
+        if let Some(program) = programs.ebpf.program_mut(probe.program) {
             unload(program);
         }
     }
 }
 
 fn attach_probe(
-    ebpf: &mut Ebpf,
+    Programs { ebpf, multi }: &mut Programs,
     probe: &Probe,
     settings: &Settings,
     btf: Option<&Btf>,
@@ -105,13 +107,17 @@ fn attach_probe(
             perf::sample_cpu_clock(program)?;
         }
         Point::AllocatorAtOnce => {
+            let program: &mut UProbe = program.try_into()?;
+            program.load()?;
+            let at_once = UprobeMulti::load(probe.program, program)?;
             // Old kernels load the program as well, and refuse the link.
             let (own, pid) = (OwnCode::find()?, std::process::id());
-            let link = multi(probe.program, program)?.link(&own.file, &[own.emulated], pid);
+            let link = at_once.link(&own.file, &[own.emulated], pid);
             link.map_err(|error| match error.raw_os_error() {
                 Some(libc::EINVAL) => "the kernel has no such links; Linux 6.6 has".into(),
                 _ => AttachError::from(error),
             })?;
+            multi.insert(probe.program, at_once);
         }
         Point::Allocator => {
             let program: &mut UProbe = program.try_into()?;
@@ -119,15 +125,6 @@ fn attach_probe(
         }
     }
     Ok(())
-}
-
-/// A program of the allocator's for one link.
-pub(super) fn multi(name: &str, program: &mut Program) -> Result<UprobeMulti, AttachError> {
-    let program: &mut UProbe = program.try_into()?;
-    if program.fd().is_err() {
-        program.load()?;
-    }
-    UprobeMulti::load(name, program)
 }
 
 /// Takes a program and its links out of the kernel. One that was never loaded is left as it is.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tracer_common::ProcessId;
 
 pub use budget::{Budget, SAMPLING_GAP};
-use links::Program;
 pub(super) use probes::AllocatorProbes;
 use probes::Kernel;
 
@@ -68,7 +67,7 @@ impl Session {
             row.reason = left_out(&places);
         }
         let kernel = Kernel {
-            program: Program::of(&mut self.attached),
+            programs: &mut self.attached.programs,
             maps: &mut self.maps,
             control: &mut self.control,
         };
@@ -89,7 +88,7 @@ impl Session {
         act: impl FnOnce(&mut AllocatorProbes, Kernel<'_>) -> T,
     ) -> Option<T> {
         let kernel = Kernel {
-            program: Program::of(&mut self.attached),
+            programs: &mut self.attached.programs,
             maps: &mut self.maps,
             control: &mut self.control,
         };

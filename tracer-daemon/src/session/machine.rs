@@ -119,7 +119,7 @@ impl Machine {
             probes: self.attached.signals.clone(),
             area_counting: self.areas.counting(),
             own: own::usage(&self.root),
-            programs: programs::runs(&self.attached.ebpf, &self.root),
+            programs: programs::runs(&self.attached.programs.ebpf, &self.root),
         })
     }
 

@@ -137,7 +137,7 @@ impl Session {
         let pid = found.pid;
         let target = Target { start_ticks: found.start_ticks, flags };
         if self.attached.uses("faults", Backend::Perf) {
-            self.faults.start(&mut self.attached.ebpf, &mut self.control);
+            self.faults.start(&mut self.attached.programs.ebpf, &mut self.control);
         }
         self.maps.control(self.control).map_err(unreadable)?;
         if flags & Target::FROM_EXEC == 0 {
@@ -174,8 +174,8 @@ impl Session {
         }
         self.unwinder.exchange(&mut self.state.stacks);
         self.state.settle_blocks();
-        self.cost.tick(&self.attached.ebpf, now);
-        if self.faults.tick(&mut self.attached.ebpf, &mut self.control, now)
+        self.cost.tick(&self.attached.programs.ebpf, now);
+        if self.faults.tick(&mut self.attached.programs.ebpf, &mut self.control, now)
             && let Err(error) = self.maps.control(self.control)
         {
             log::debug!("fault samples keep their weight: {error}");
@@ -246,7 +246,7 @@ impl Session {
             self.space.read(&self.root, traced.process);
         }
         self.tick();
-        self.cost.end(&self.attached.ebpf, now);
+        self.cost.end(&self.attached.programs.ebpf, now);
         self.release_allocator();
         Ok(())
     }

@@ -2,22 +2,12 @@
 
 use std::{cmp::Reverse, collections::HashMap, num::NonZeroU32, os::fd::OwnedFd, path::Path};
 
-use aya::{
-    Ebpf,
-    programs::{
-        ProgramError, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
-    },
+use aya::programs::{
+    ProgramError, UProbe,
+    uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope},
 };
 
-use crate::probes::{attach::Attached, uprobe_multi::UprobeMulti};
-
-/// The allocator's programs, ready to be put in.
-pub(in crate::session) struct Program<'a> {
-    ebpf: &'a mut Ebpf,
-    /// By name, where the kernel has links of many places.
-    multi: &'a HashMap<&'static str, UprobeMulti>,
-}
+use crate::probes::attach::Programs;
 
 /// Probes that are in, as long as this lives.
 pub(super) enum Links {
@@ -27,24 +17,20 @@ pub(super) enum Links {
     Each(Vec<(u64, UProbeLink)>),
 }
 
-impl<'a> Program<'a> {
-    pub(in crate::session) fn of(attached: &'a mut Attached) -> Self {
-        Self { ebpf: &mut attached.ebpf, multi: &attached.multi }
-    }
-
-    /// Puts one in at these offsets of a file, for one process.
+impl Links {
+    /// Puts a program in at these offsets of a file, for one process.
     pub(super) fn put_in(
-        &mut self,
+        programs: &mut Programs,
         program: &str,
         file: &Path,
         offsets: &[u64],
         pid: NonZeroU32,
-    ) -> Result<Links, String> {
-        if let Some(multi) = self.multi.get(program) {
+    ) -> Result<Self, String> {
+        if let Some(multi) = programs.multi.get(program) {
             let link = multi.link(file, offsets, pid.get());
-            return link.map(Links::One).map_err(|error| format!("the kernel refuses: {error}"));
+            return link.map(Self::One).map_err(|error| format!("the kernel refuses: {error}"));
         }
-        let program: &mut UProbe = self
+        let program: &mut UProbe = programs
             .ebpf
             .program_mut(program)
             .and_then(|program| program.try_into().ok())
@@ -55,11 +41,9 @@ impl<'a> Program<'a> {
             Ok((*offset, program.take_link(link)?))
         };
         let links: Result<_, _> = offsets.iter().map(attach).collect();
-        links.map(Links::Each).map_err(|error| format!("the kernel refuses a probe: {error}"))
+        links.map(Self::Each).map_err(|error| format!("the kernel refuses a probe: {error}"))
     }
-}
 
-impl Links {
     /// Takes them out, which can last a second: first those that are hit most, for the others are hit
     /// until their turn comes.
     pub(super) fn leave(self, hits: &HashMap<u64, u64>) {

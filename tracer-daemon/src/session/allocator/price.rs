@@ -8,9 +8,10 @@ use std::{
 
 use tracer_common::{ProbeCost, Site, SiteKey};
 
-use super::links::{Links, Program};
+use super::links::Links;
 use crate::{
     probes::{
+        attach::Programs,
         catalog,
         own_code::{self, OwnCode},
     },
@@ -79,8 +80,8 @@ pub(super) struct PriceMeter {
 
 impl PriceMeter {
     /// Puts the probes in.
-    pub(super) fn start(program: &mut Program<'_>, maps: &mut KernelMaps) -> Self {
-        let probes = put_in(program, maps);
+    pub(super) fn start(programs: &mut Programs, maps: &mut KernelMaps) -> Self {
+        let probes = put_in(programs, maps);
         if let Err(why) = &probes {
             log::debug!("what a probe costs is not measured: {why}");
         }
@@ -124,14 +125,14 @@ fn median(times: &VecDeque<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn put_in(program: &mut Program<'_>, maps: &mut KernelMaps) -> Result<Links, String> {
+fn put_in(programs: &mut Programs, maps: &mut KernelMaps) -> Result<Links, String> {
     let own = OwnCode::find().map_err(|error| error.to_string())?;
     let pid = NonZeroU32::new(std::process::id()).ok_or("the tracer has no pid")?;
     for function in [own_code::emulated, own_code::stepped] {
         let key = SiteKey { address: function as usize as u64, pid: pid.get(), reserved: 0 };
         maps.allocations.add_site(key, OWN).map_err(|error| error.to_string())?;
     }
-    program.put_in(catalog::ALLOCATOR, &own.file, &[own.emulated, own.stepped], pid)
+    Links::put_in(programs, catalog::ALLOCATOR, &own.file, &[own.emulated, own.stepped], pid)
 }
 
 /// Time for a call.

@@ -21,7 +21,7 @@ use tracer_common::{Control, ProcessId};
 use self::results::Following;
 use super::{
     budget::Budget,
-    links::{Links, Program},
+    links::Links,
     price::PriceMeter,
     readings::{Calls, Readings, kernel_clock, own_cpu_time},
 };
@@ -32,7 +32,7 @@ use crate::{
         blocks::Blocks,
     },
     allocator::{Place, Places, SizeRule},
-    probes::catalog,
+    probes::{attach::Programs, catalog},
     session::random,
     source::KernelMaps,
 };
@@ -43,7 +43,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 /// What putting probes in and out takes.
 pub(in crate::session) struct Kernel<'a> {
-    pub(in crate::session) program: Program<'a>,
+    pub(in crate::session) programs: &'a mut Programs,
     pub(in crate::session) maps: &'a mut KernelMaps,
     pub(in crate::session) control: &'a mut Control,
 }
@@ -100,7 +100,7 @@ impl AllocatorProbes {
             let added = kernel.maps.allocations.add(process, place.key, place.site);
             added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
         }
-        let meter = PriceMeter::start(&mut kernel.program, kernel.maps);
+        let meter = PriceMeter::start(kernel.programs, kernel.maps);
         let mut probes = Self {
             process,
             pid: NonZeroU32::new(process.pid).ok_or("the idle task has no allocator")?,
@@ -251,7 +251,7 @@ impl AllocatorProbes {
         places: &[Place],
     ) -> Result<Links, String> {
         let offsets: Vec<_> = places.iter().map(|place| place.file_offset).collect();
-        kernel.program.put_in(program, &self.places.file, &offsets, self.pid)
+        Links::put_in(kernel.programs, program, &self.places.file, &offsets, self.pid)
     }
 
     /// Ends counting, and begins to take the probes out.
