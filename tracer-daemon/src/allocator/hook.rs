@@ -6,6 +6,7 @@
 //! up to the first branch, there mostly is one that it emulates and that sees the same arguments.
 
 mod exits;
+mod stub;
 
 use std::collections::HashSet;
 
@@ -27,6 +28,7 @@ pub(super) struct Hook {
 }
 
 pub(super) use exits::{Exits, exits};
+pub(super) use stub::{STUB, slot};
 
 /// The registers that carry the first arguments (System V ABI, AMD64, 3.2.3).
 const ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];

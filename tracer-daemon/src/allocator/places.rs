@@ -1,10 +1,6 @@
 //! Where the probes on a process's allocator go.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
 
@@ -14,6 +10,8 @@ use super::{
     find::{Found, find_file, same_file},
     functions::FUNCTIONS,
     hook::{self, Exits, Hook},
+    memory::Memory,
+    results::{Leaving, results},
     symbols::{Symbol, defined},
 };
 use crate::{
@@ -23,9 +21,6 @@ use crate::{
 
 /// Bytes of code of a function that are looked at; jemalloc's largest has ten thousand.
 const MOST_CODE: u64 = 64 << 10;
-
-/// Functions by which a call may leave one; more are not looked at.
-const MOST_JUMPS: usize = 16;
 
 /// A probe on a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +52,9 @@ pub struct Places {
     pub untold: Vec<&'static str>,
 }
 
-/// How a function leaves: its places, and where it jumps to, from its beginning.
-#[derive(Clone, Debug)]
-struct Leaving {
-    returns: Vec<Place>,
-    jumps: Vec<u64>,
-}
-
 /// A file's code as it lies in a process.
 struct Mapped<'a> {
+    root: &'a ProcRoot,
     found: &'a Found<'a>,
     areas: &'a [Area],
     code: &'a [Segment],
@@ -75,10 +64,10 @@ struct Mapped<'a> {
 }
 
 /// A function of the allocator's file.
-struct Function {
-    name: &'static str,
-    call: AllocationCall,
-    symbol: Symbol,
+pub(super) struct Function {
+    pub(super) name: &'static str,
+    pub(super) call: AllocationCall,
+    pub(super) symbol: Symbol,
 }
 
 /// Finds the places for a process whose areas were read a moment ago. `None`: its allocator is not
@@ -93,7 +82,7 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Places> {
     let starts = functions.iter().map(|function| function.symbol.address);
     let ends = functions.iter().map(|function| function.symbol.address + function.symbol.size);
     let (code_start, code_end) = (address_of(starts.min()?)?, address_of(ends.max()?)?);
-    let mapped = Mapped { found: &found, areas, code: &code, pid, code_start, code_end };
+    let mapped = Mapped { root, found: &found, areas, code: &code, pid, code_start, code_end };
     let (mut places, mut refused) = (Vec::new(), Vec::new());
     let mut leaving = Vec::new();
     for function in functions {
@@ -110,56 +99,13 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Places> {
         let exits = is_counted.then(|| mapped.leaving(function.call, address, size)).flatten();
         leaving.push((function, exits));
     }
-    let beyond = |call, address| mapped.leaving(call, address, extent(&elf, address)?);
+    let beyond = |call, address| match mapped.destination(address) {
+        Some(to) => Some(Leaving { returns: Vec::new(), jumps: vec![to.wrapping_sub(address)] }),
+        None => mapped.leaving(call, address, extent(&elf, address)?),
+    };
     let (results, untold) = results(leaving, beyond);
     let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.path));
     Some(Places { allocator, file, places, refused, results, untold })
-}
-
-/// The places of functions that return blocks, and the functions that return some where nobody looks. `beyond`
-/// finds how one leaves that is not among them.
-fn results(
-    functions: Vec<(Function, Option<Leaving>)>,
-    beyond: impl Fn(AllocationCall, u64) -> Option<Leaving>,
-) -> (Vec<Place>, Vec<&'static str>) {
-    let (mut known, mut asking) = (HashMap::new(), Vec::new());
-    for (function, exits) in functions {
-        known.insert(function.symbol.address, exits);
-        if function.call.bytes([0; 3]).is_some() {
-            asking.push(function);
-        }
-    }
-    let (mut told, mut untold) = (BTreeSet::new(), Vec::new());
-    for Function { name, call, symbol } in asking {
-        let look = |address| beyond(call, address);
-        match ends(symbol.address, &mut known, look).filter(|_| call.returns_block()) {
-            Some(functions) => told.extend(functions),
-            None => untold.push(name),
-        }
-    }
-    let exits = told.iter().filter_map(|address| known.get(address)?.as_ref());
-    (exits.flat_map(|exits| exits.returns.clone()).collect(), untold)
-}
-
-/// The functions in which a call may end that begins in one: it, and those that it jumps to. A call that ends in
-/// another function returns there with the same stack pointer. `None`: not all are known.
-fn ends(
-    begin: u64,
-    known: &mut HashMap<u64, Option<Leaving>>,
-    look: impl Fn(u64) -> Option<Leaving>,
-) -> Option<HashSet<u64>> {
-    let (mut seen, mut next) = (HashSet::new(), vec![begin]);
-    while let Some(address) = next.pop() {
-        if !seen.insert(address) {
-            continue;
-        }
-        if seen.len() > MOST_JUMPS {
-            return None;
-        }
-        let leaving = known.entry(address).or_insert_with(|| look(address)).as_ref()?;
-        next.extend(leaving.jumps.iter().map(|to| address.wrapping_add(*to)));
-    }
-    Some(seen)
 }
 
 impl Mapped<'_> {
@@ -176,6 +122,17 @@ impl Mapped<'_> {
         let Exits { returns, jumps } = hook::exits(&code)?;
         let places = returns.into_iter().map(|hook| self.place(call, offset, hook));
         Some(Leaving { returns: places.collect::<Option<_>>()?, jumps })
+    }
+
+    /// Where a function leads that jumps to where the dynamic linker says, if that is in the file.
+    fn destination(&self, address: u64) -> Option<u64> {
+        let in_process = |offset| address_in_process(self.found, self.areas, offset);
+        let offset = offset_of(self.code, address)?;
+        let slot = hook::slot(&self.found.file.read(offset, hook::STUB)?)?;
+        let begin = in_process(offset)?;
+        let to = Memory::open(self.root, self.pid)?.number_at(begin, slot)?;
+        let file_address = to.wrapping_sub(begin).wrapping_add(address);
+        (in_process(offset_of(self.code, file_address)?)? == to).then_some(file_address)
     }
 
     fn place(&self, call: AllocationCall, offset: u64, hook: Hook) -> Option<Place> {
@@ -242,23 +199,5 @@ mod tests {
         assert!(results.clone().count() > 0 && !found.untold.contains(&"malloc"));
         let code = place.site.code_start..place.site.code_end;
         assert!(results.into_iter().all(|place| code.contains(&place.key.address)));
-    }
-
-    #[test]
-    fn a_jump_must_lead_to_what_is_seen() {
-        let leaving = |jumps: &[u64]| Some(Leaving { returns: Vec::new(), jumps: jumps.to_vec() });
-        let back = 0_u64.wrapping_sub(50);
-        let known =
-            [(100, leaving(&[back])), (50, leaving(&[])), (200, leaving(&[7])), (300, None)];
-        let ends = |begin, look: fn(u64) -> Option<Leaving>| {
-            ends(begin, &mut HashMap::from(known.clone()), look)
-        };
-        assert_eq!(ends(100, |_| None), Some(HashSet::from([100, 50])));
-        assert_eq!(ends(200, |_| None), None);
-        assert_eq!(ends(300, |_| None), None);
-        let found = |address| (address == 207).then(|| Leaving { returns: vec![], jumps: vec![0] });
-        assert_eq!(ends(200, found), Some(HashSet::from([200, 207])), "to itself in the end");
-        let endless = |_| Some(Leaving { returns: vec![], jumps: vec![1] });
-        assert_eq!(ends(400, endless), None);
     }
 }

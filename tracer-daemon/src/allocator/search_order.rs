@@ -3,10 +3,9 @@
 //!
 //! The list is in the target's memory, and the target may have written anything there.
 
-use std::{fs::File, os::unix::fs::FileExt};
-
 use object::elf::{DT_DEBUG, DT_NULL, PT_DYNAMIC, PT_PHDR};
 
+use super::memory::Memory;
 use crate::census::ProcRoot;
 
 /// Of `<elf.h>`: entries of the auxiliary vector.
@@ -74,21 +73,6 @@ fn first_file(root: &ProcRoot, pid: u32, memory: &Memory) -> Option<u64> {
         })
         .find(|(tag, _)| *tag == DT_DEBUG.0 as u64)?;
     memory.number_at(memory.number_at(debug.1, 8)?, R_MAP)
-}
-
-/// The memory of a process.
-struct Memory(File);
-
-impl Memory {
-    fn open(root: &ProcRoot, pid: u32) -> Option<Self> {
-        File::open(root.file(pid, "mem")).ok().map(Self)
-    }
-
-    fn number_at(&self, address: u64, offset: u64) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.0.read_exact_at(&mut bytes, address.checked_add(offset)?).ok()?;
-        Some(u64::from_le_bytes(bytes))
-    }
 }
 
 #[cfg(test)]

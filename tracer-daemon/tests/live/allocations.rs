@@ -136,11 +136,7 @@ fn every_call(library: &str, options: &[&str]) -> Result<(), Failed> {
 /// some have: those that end in a function whose results are seen.
 fn every_block_ended(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
     let followed = allocations(recording)?.blocks.as_ref().ok_or("no block was followed")?;
-    let is_told = |place: &str| {
-        // glibc's ends with a jump to realloc, which returns for it.
-        let place = if place == "reallocarray" { "realloc" } else { place };
-        !followed.untold.iter().any(|name| name == place)
-    };
+    let is_told = |place: &str| !followed.untold.iter().any(|name| name == place);
     let mut freed = BlockSum::default();
     for stack in recording.snapshot.stacks.iter().filter(|stack| stack.kind == "malloc") {
         let taken = BlockSum { blocks: stack.count, bytes: stack.bytes };
