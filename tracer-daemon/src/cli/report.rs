@@ -9,7 +9,7 @@ use crate::{
     sink::{
         Recording,
         profile::{self, Measure},
-        save,
+        report, save,
     },
 };
 
@@ -17,6 +17,7 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:\n  alloctrace report before.json\n  \
     alloctrace report before.json --format flamegraph --output cpu.svg\n  \
+    alloctrace report before.json --format html --output report.html\n  \
     alloctrace report before.json --format folded --kind mmap --measure bytes\n  \
     alloctrace report before.json --format pprof > before.pb.gz")]
 pub(super) struct Report {
@@ -44,6 +45,8 @@ enum Format {
     Text,
     /// For programs: the recording itself
     Json,
+    /// A page for a browser, with flame graphs, in one file
+    Html,
     /// A line for each stack, as flamegraph.pl takes it
     Folded,
     /// A picture, SVG
@@ -87,13 +90,13 @@ impl Report {
     fn check(&self) -> Result<(), Error> {
         let wants_stacks = self.kind.is_some() || self.measure.is_some();
         let why = match self.format {
-            Format::Text | Format::Json if wants_stacks => {
+            Format::Text | Format::Json | Format::Html if wants_stacks => {
                 "--kind and --measure choose from a profile; add --format folded, flamegraph or pprof"
             }
             Format::Pprof if self.measure.is_some() => {
                 "a pprof profile has every measure; leave --measure out and choose in pprof"
             }
-            Format::Flamegraph | Format::Pprof
+            Format::Html | Format::Flamegraph | Format::Pprof
                 if self.output.is_none() && std::io::stdout().is_terminal() =>
             {
                 "this is nothing for a terminal; give a file with --output, or redirect"
@@ -109,6 +112,7 @@ impl Report {
         match self.format {
             Format::Text => Ok(outcome::text(recording, self.output.is_none() && colours())),
             Format::Json => Ok(outcome::json(recording)),
+            Format::Html => Ok(report::html(recording).into_bytes()),
             Format::Folded => {
                 let stacks = stacks(snapshot, self.kind.as_deref())?;
                 Ok(profile::folded(&stacks, measure).into_bytes())

@@ -7,6 +7,7 @@ mod address_space;
 mod allocations;
 mod allocators;
 mod arenas;
+mod browser;
 mod churn;
 mod counts;
 mod cure;
@@ -73,5 +74,6 @@ fn main() -> ExitCode {
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
     trials.extend(daemon::trials(&machine));
+    trials.extend(browser::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

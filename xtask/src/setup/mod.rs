@@ -75,6 +75,7 @@ impl Group {
                 ("redis-tools", "redis-benchmark"),
                 ("python3", "python3"),
                 ("musl-tools", "musl-gcc"),
+                ("chromium", "chromium"),
                 // Libraries show themselves by no program; without them their tests are skipped.
                 ("libjemalloc2", "gcc"),
                 ("libtcmalloc-minimal4", "gcc"),

@@ -8,7 +8,7 @@ const LABEL: usize = 12;
 
 /// One finding with its reasons, its cure and how to check it.
 pub(super) fn write(page: &mut Page, finding: &Finding, snapshot: &Snapshot) {
-    page.blank();
+    page.gap();
     let severity = match finding.severity {
         Severity::NoGain => "no gain",
         Severity::Low => "low",

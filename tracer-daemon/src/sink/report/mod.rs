@@ -13,6 +13,7 @@ mod mappings;
 mod missing;
 mod page;
 mod picture;
+mod pictures;
 mod sites;
 mod stacks;
 mod syscalls;
@@ -42,10 +43,22 @@ impl Default for Style {
     }
 }
 
-/// Renders a recording.
+/// Renders a recording for a terminal.
 #[must_use]
 pub fn text(recording: &Recording, style: Style) -> String {
-    let mut page = Page::new(style);
+    page::terminal(&page(recording), style)
+}
+
+/// Renders a recording for a browser: one file, with flame graphs.
+#[must_use]
+pub fn html(recording: &Recording) -> String {
+    let target = &recording.snapshot.target;
+    let title = format!("alloctrace: {} (pid {})", target.comm, target.pid);
+    page::html(&page(recording), &title, &pictures::flame_graphs(&recording.snapshot))
+}
+
+fn page(recording: &Recording) -> Page {
+    let mut page = Page::default();
     let snapshot = &recording.snapshot;
     verdict::write(&mut page, recording);
     for finding in &recording.findings {
@@ -65,5 +78,5 @@ pub fn text(recording: &Recording, style: Style) -> String {
     stacks::write(&mut page, snapshot);
     missing::write(&mut page, snapshot);
     verdict::next_step(&mut page, recording);
-    page.into_text()
+    page
 }

@@ -1,7 +1,12 @@
-use super::Style;
-use crate::humanize::escaped;
+//! A report before it is text for a terminal or a page for a browser.
 
-const NARROWEST: usize = 40;
+mod html;
+mod terminal;
+
+pub(super) use html::html;
+#[cfg(test)]
+pub(super) use terminal::columns;
+pub(super) use terminal::terminal;
 
 /// What a line means, and so its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,153 +19,60 @@ pub(super) enum Tone {
     Dim,
 }
 
-impl Tone {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Heading => "1",
-            Self::Bad => "1;31",
-            Self::Warning => "33",
-            Self::Good => "1;32",
-            Self::Dim => "2",
-        }
-    }
-}
-
 /// A colour of a cell, as the terminal's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Paint(pub(super) &'static str);
 
-/// The text so far. Whatever is put on it is made safe and fits the width.
-pub(super) struct Page {
-    text: String,
-    style: Style,
-    width: usize,
+/// A part of a report. None of it is safe to print yet.
+enum Part {
+    /// What follows is about something else.
+    Gap,
+    /// A row of a table, or a title.
+    Line(Tone, String),
+    /// What the colours of cells mean, where there are any.
+    Legend(Vec<(Paint, char)>),
+    /// A row of coloured cells behind a label.
+    Cells(String, Vec<(Paint, char)>),
+    /// Sentences behind a label.
+    Prose { tone: Tone, label: String, text: String },
 }
 
+/// What a report says, from the top.
+#[derive(Default)]
+pub(super) struct Page(Vec<Part>);
+
 impl Page {
-    pub(super) fn new(style: Style) -> Self {
-        Self { text: String::new(), style, width: style.width.max(NARROWEST) }
-    }
-
-    pub(super) fn into_text(self) -> String {
-        self.text
-    }
-
-    /// A title, with an empty line before it.
+    /// A title, with a gap before it.
     pub(super) fn heading(&mut self, title: &str) {
-        self.blank();
+        self.gap();
         self.line(Tone::Heading, title);
     }
 
-    pub(super) fn blank(&mut self) {
-        if !self.text.is_empty() {
-            self.text.push('\n');
+    pub(super) fn gap(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push(Part::Gap);
         }
     }
 
     /// A row of a table: cut where it does not fit.
     pub(super) fn line(&mut self, tone: Tone, text: &str) {
-        let safe = escaped(text);
-        let line = if columns(&safe) > self.width {
-            format!("{}…", split_at_column(&safe, self.width - 1).0)
-        } else {
-            safe
-        };
-        self.put(tone, &line);
-    }
-
-    pub(super) const fn has_colours(&self) -> bool {
-        self.style.colour
+        self.0.push(Part::Line(tone, text.to_owned()));
     }
 
     /// A row of coloured cells behind a label. Neither is wider than it looks.
     pub(super) fn cells(&mut self, label: &str, cells: impl Iterator<Item = (Paint, char)>) {
-        let room = self.width.saturating_sub(columns(label));
-        let mut line = escaped(label);
-        let mut last = "";
-        for (Paint(code), cell) in cells.take(room) {
-            if self.style.colour && code != last {
-                line.push_str(&format!("\x1b[{code}m"));
-                last = code;
-            }
-            line.push(cell);
-        }
-        if !last.is_empty() {
-            line.push_str("\x1b[0m");
-        }
-        self.put(Tone::Plain, &line);
+        self.0.push(Part::Cells(label.to_owned(), cells.collect()));
+    }
+
+    /// Words in the colours of the cells below.
+    pub(super) fn legend(&mut self, words: impl Iterator<Item = (Paint, char)>) {
+        self.0.push(Part::Legend(words.collect()));
     }
 
     /// Prose: broken between words; the lines after the first begin below the end of `label`.
     pub(super) fn prose(&mut self, tone: Tone, label: &str, text: &str) {
-        let indent = columns(label).min(self.width / 2);
-        let mut line = escaped(label);
-        let mut is_empty = true;
-        for word in words(&escaped(text)) {
-            let gap = usize::from(!is_empty);
-            if columns(&line) + gap + columns(&word) > self.width {
-                if !is_empty {
-                    self.put(tone, &line);
-                    line = " ".repeat(indent);
-                }
-                let rest = self.fit(tone, &mut line, &word);
-                line.push_str(&rest);
-            } else {
-                line.push_str(&" ".repeat(gap));
-                line.push_str(&word);
-            }
-            is_empty = false;
-        }
-        self.put(tone, &line);
+        self.0.push(Part::Prose { tone, label: label.to_owned(), text: text.to_owned() });
     }
-
-    /// Makes room on a line without words for `word`, and returns what is left of it. A word that
-    /// fits without the indent stays whole, for it may be something to copy.
-    fn fit(&mut self, tone: Tone, line: &mut String, word: &str) -> String {
-        let mut rest = word;
-        if columns(word) <= self.width && columns(line) + columns(word) > self.width {
-            if !line.trim().is_empty() {
-                self.put(tone, line);
-            }
-            *line = " ".repeat((self.width - columns(word)).min(2));
-        }
-        while columns(line) + columns(rest) > self.width {
-            let (head, tail) = split_at_column(rest, self.width.saturating_sub(columns(line)));
-            line.push_str(head);
-            self.put(tone, line);
-            *line = "    ".to_owned();
-            rest = tail;
-        }
-        rest.to_owned()
-    }
-
-    fn put(&mut self, tone: Tone, line: &str) {
-        let line = line.trim_end();
-        if self.style.colour && tone != Tone::Plain {
-            self.text.push_str(&format!("\x1b[{}m{line}\x1b[0m", tone.code()));
-        } else {
-            self.text.push_str(line);
-        }
-        self.text.push('\n');
-    }
-}
-
-/// The words of a text; a number and its unit are one.
-fn words(text: &str) -> Vec<String> {
-    const UNITS: [&str; 9] = ["s", "ms", "µs", "ns", "B", "KiB", "MiB", "GiB", "%"];
-    let mut words: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let unit = word.trim_end_matches([',', '.', ';', ':', ')']);
-        match words.last_mut() {
-            Some(number) if UNITS.contains(&unit) && number.ends_with(char::is_numeric) => {
-                number.push(' ');
-                number.push_str(word);
-            }
-            _ => words.push(word.to_owned()),
-        }
-    }
-    words
 }
 
 /// A bar of eighths, `share` of `width` columns long.
@@ -170,30 +82,4 @@ pub(super) fn bar(share: f64, width: usize) -> String {
     let mut bar = "█".repeat(eighths / 8);
     bar.push(EIGHTHS[eighths % 8]);
     bar.trim_end().to_owned()
-}
-
-/// Columns that a terminal takes for it; East Asian characters take two.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(width_of).sum()
-}
-
-fn width_of(character: char) -> usize {
-    match character {
-        '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' => 2,
-        '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' => 2,
-        '\u{1f300}'..='\u{1faff}' | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
-}
-
-/// As much as fits into `limit` columns, but at least one character, and the rest.
-fn split_at_column(text: &str, limit: usize) -> (&str, &str) {
-    let mut taken = 0;
-    for (index, character) in text.char_indices() {
-        taken += width_of(character);
-        if taken > limit && index > 0 {
-            return text.split_at(index);
-        }
-    }
-    (text, "")
 }

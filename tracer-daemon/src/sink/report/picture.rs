@@ -26,15 +26,12 @@ pub(super) fn write(page: &mut Page, picture: &Picture) {
     }
 }
 
-/// What the colours mean, where there are any.
+/// What the colours mean.
 fn legend(page: &mut Page) {
-    if page.has_colours() {
-        let words = Kind::ALL.into_iter().flat_map(|kind| {
-            let word = kind.name().chars().chain(std::iter::once(' '));
-            word.map(move |letter| (paint(Some(kind)), letter))
-        });
-        page.cells("  ", words);
-    }
+    page.legend(Kind::ALL.into_iter().flat_map(|kind| {
+        let word = kind.name().chars().chain(std::iter::once(' '));
+        word.map(move |letter| (paint(Some(kind)), letter))
+    }));
 }
 
 /// The colours of the kinds.

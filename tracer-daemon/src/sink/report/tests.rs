@@ -212,3 +212,19 @@ fn a_hostile_census_is_rendered() {
         assert!(columns(line) <= 80 && !line.contains("NaN"), "{line}");
     }
 }
+
+#[test]
+fn a_browser_gets_every_section_and_no_code_of_the_targets() {
+    const EVIL: &str = "</title><script>alert(1)</script>";
+    let mut recording = churning();
+    recording.snapshot.target.comm = EVIL.to_owned();
+    recording.findings[0].summary.push_str(EVIL);
+    let html = html(&recording);
+    assert!(!html.contains("<script") && html.matches("</title>").count() == 1);
+    assert!(html.contains("&lt;/title&gt;&lt;script&gt;alert(1)"));
+    assert!(html.contains("<h2 class=\"bad\">mmap-churn (high"), "no finding");
+    for title in ["system calls", "page faults", "where the CPU time goes"] {
+        assert!(html.contains(&format!("<h2 class=\"heading\">{title}")), "{title}");
+    }
+    assert!(html.contains("src=\"data:image/svg+xml,%3C%3Fxml"), "no flame graph");
+}

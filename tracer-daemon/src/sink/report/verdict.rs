@@ -17,7 +17,7 @@ pub(super) fn write(page: &mut Page, recording: &Recording) {
         Some(worst) => page.prose(Tone::Good, &format!("{}: ", worst.id), &worst.summary),
         None => page.prose(Tone::Good, "nothing found: ", &nothing_found(snapshot)),
     }
-    page.blank();
+    page.gap();
     page.prose(Tone::Plain, "target    ", &target(&snapshot.target));
     page.prose(Tone::Plain, "window    ", &window(&snapshot.window));
     page.prose(Tone::Plain, "CPU time  ", &cpu(&snapshot.cpu));
@@ -107,6 +107,6 @@ pub(super) fn next_step(page: &mut Page, recording: &Recording) {
         "alloctrace attach --pid PID --duration 60s   (under the load in question)"
     };
     // The pid stays open: after the cure it is another one.
-    page.blank();
+    page.gap();
     page.prose(Tone::Heading, "next  ", command);
 }

@@ -1,7 +1,7 @@
 use super::{
     Style,
     address_space::{self, Detail},
-    page::{Page, Tone},
+    page::{self, Page, Tone},
 };
 use crate::census::address_space::AddressSpace;
 
@@ -21,7 +21,7 @@ const ALARM: f64 = 0.8;
 /// Renders a census that stands alone.
 #[must_use]
 pub fn vmas(space: &AddressSpace, of: Inspected<'_>, style: Style) -> String {
-    let mut page = Page::new(style);
+    let mut page = Page::default();
     let share = space.share_of_limit().unwrap_or(0.0);
     let (tone, warning) = match share {
         share if share >= ALARM => (Tone::Bad, "; at the limit mmap fails with ENOMEM"),
@@ -31,9 +31,9 @@ pub fn vmas(space: &AddressSpace, of: Inspected<'_>, style: Style) -> String {
     let name = format!("{} (pid {}): ", of.comm, of.pid);
     page.prose(tone, &name, &format!("{}{warning}", address_space::totals(space)));
     address_space::write(&mut page, space, Detail::Full);
-    page.blank();
+    page.gap();
     let command =
         format!("alloctrace attach --pid {} --duration 30s (growth, and who maps)", of.pid);
     page.prose(Tone::Heading, "next  ", &command);
-    page.into_text()
+    page::terminal(&page, style)
 }

@@ -27,8 +27,9 @@ pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
         .ok()
         .filter(|limit| *limit > HIGH_LIMIT)
         .map(|limit| format!("vm.max_map_count is {limit}"));
+    let check = if machine.is_vm() { announced_early } else { announced };
     vec![
-        trial("vma_explosion_is_announced", root().or(high), announced),
+        trial("vma_explosion_is_announced", root().or(high), check),
         trial("the_field_report_is_no_false_alarm", root(), field_report),
         trial("a_cured_address_space_has_no_finding", root(), cured),
         trial("an_ended_process_has_no_census", root(), ended),
@@ -50,7 +51,17 @@ fn trace(options: &[&str]) -> Result<Recording, Failed> {
     tracer.interrupt()
 }
 
-/// 64,000 of 65,530 areas and some more each moment.
+/// An emulated CPU takes minutes for 64,000 areas, and the machine is the tests' own.
+fn announced_early() -> Result<(), Failed> {
+    const LIMIT: &str = "/proc/sys/vm/max_map_count";
+    let usual = std::fs::read(LIMIT)?;
+    std::fs::write(LIMIT, "12000")?;
+    let result = announced();
+    std::fs::write(LIMIT, usual)?;
+    result
+}
+
+/// Nearly all areas that the limit allows, 64,000 of 65,530, and some more each moment.
 fn announced() -> Result<(), Failed> {
     let limit = limit()?;
     let areas = (limit - limit / 40).to_string();

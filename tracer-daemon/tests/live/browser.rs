@@ -1,0 +1,39 @@
+//! A report in a browser.
+
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{
+    support::{Machine, Target, Tracer, alloctrace, ensure, truth},
+    trial,
+};
+
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
+    vec![trial("a_page_is_what_a_browser_understands", machine.lacks(&["chromium"]), understood)]
+}
+
+/// Chromium reads the page, runs what it has to, and writes down what it made of it.
+fn understood() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let (recording, page) = (directory.path().join("r.json"), directory.path().join("r.html"));
+    let mut target = Target::start(Command::new(truth()).args(["2", "100"]));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), &[]);
+    target.nudge();
+    target.hear("done");
+    tracer.interrupt()?.save(&recording)?;
+    let [recording, page] = [&recording, &page].map(|path| path.to_string_lossy());
+    let done = alloctrace(&["report", &recording, "--format", "html", "--output", &page]);
+    ensure(done.status.success(), String::from_utf8_lossy(&done.stderr))?;
+    let mut browser = Command::new("chromium");
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+    browser.arg(format!("--user-data-dir={}", directory.path().join("browser").display()));
+    let seen = browser.arg(format!("file://{page}")).output()?;
+    let seen = String::from_utf8_lossy(&seen.stdout);
+    ensure(seen.contains("<title>alloctrace: truth (pid"), &*seen)?;
+    for title in ["system calls", "where the CPU time goes"] {
+        ensure(seen.contains(&format!("<h2 class=\"heading\">{title}")), title)?;
+    }
+    ensure(seen.contains("<iframe title=\"mmap by count\""), "no flame graph")
+}
