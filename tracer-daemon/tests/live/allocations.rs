@@ -1,5 +1,6 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod commands;
 mod rate;
 mod sites;
 
@@ -84,6 +85,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             move || sites::shares(&file.to_string_lossy()),
         ));
     }
+    trials.extend(commands::trials(machine));
     trials
 }
 
