@@ -1,6 +1,7 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
 mod commands;
+mod hostile;
 mod rate;
 mod sites;
 
@@ -86,6 +87,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         ));
     }
     trials.extend(commands::trials(machine));
+    trials.extend(hostile::trials(machine));
     trials
 }
 
