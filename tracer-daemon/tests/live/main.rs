@@ -21,6 +21,7 @@ mod losses;
 mod perf;
 mod real;
 mod redis;
+mod rounds;
 mod size_rules;
 mod stacks;
 mod storm;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
+    trials.extend(rounds::trials(&machine));
     trials.extend(daemon::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
