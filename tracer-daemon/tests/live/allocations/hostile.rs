@@ -1,4 +1,4 @@
-//! Processes that are not as one would have them: each says one clear thing, or counts, and none is harmed.
+//! Processes that are not as one would have them: each is counted or says why not, and none is harmed.
 
 use std::{
     fs,
@@ -22,14 +22,20 @@ pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
     let library = Path::new(LIBRARIES).join(PRELOADED[0].0);
     let absent = || (!library.exists()).then(|| format!("{} is not installed", library.display()));
     let lacks = |programs: &[&str]| {
-        machine.cannot_use("malloc", "uprobe").or_else(|| machine.lacks(programs)).or_else(absent)
+        machine.cannot_use("malloc", "uprobe").or_else(|| machine.lacks(programs))
     };
+    let lacks_library = |programs: &[&str]| lacks(programs).or_else(absent);
     let no_32_bit = || lacks(&["gcc"]).or_else(|| build_32_bit(&TempDir::new().ok()?).err());
     vec![
-        trial("a_library_that_was_replaced_is_counted", lacks(&[]), replaced),
-        trial("a_library_that_was_mounted_over_is_counted", lacks(&["unshare"]), mounted_over),
-        trial("hostile_files_harm_nobody", lacks(&["gcc"]), hostile_files),
+        trial("a_library_that_was_replaced_is_counted", lacks_library(&[]), replaced),
+        trial(
+            "a_library_that_was_mounted_over_is_counted",
+            lacks_library(&["unshare"]),
+            mounted_over,
+        ),
+        trial("hostile_files_harm_nobody", lacks_library(&["gcc"]), hostile_files),
         trial("a_32_bit_process_says_so", no_32_bit(), of_32_bit),
+        trial("an_exception_is_still_caught", lacks(&["g++"]), exception),
         trial("under_strict_seccomp_a_process_lives_on", lacks(&["gcc"]), seccomp),
     ]
 }
@@ -242,4 +248,42 @@ fn seccomp() -> Result<(), Failed> {
     let functions = &super::allocations(&recording)?.functions;
     let counted = ["malloc", "free"].map(|name| functions[name].calls);
     same("calls of malloc and free", counted, [1000, 1000])
+}
+
+/// `operator new` that throws, a hundred times, under probes.
+const THROWS: &str = r#"
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+int main()
+{
+    puts("ready"), fflush(stdout), getchar();
+    int caught = 0;
+    for (int round = 0; round < 100; round++)
+        try {
+            ::operator delete(::operator new(std::size_t(1) << 50));
+        } catch (const std::bad_alloc &) {
+            caught++;
+        }
+    printf("done %d\n", caught), fflush(stdout), getchar();
+}
+"#;
+
+fn exception() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let (source, program) = (directory.path().join("throws.cc"), directory.path().join("throws"));
+    fs::write(&source, THROWS)?;
+    let flags = ["-O1", "-fno-builtin"];
+    compile("g++", &flags, &source, &program)?;
+    let mut target = Target::start(&mut Command::new(&program));
+    target.hear("ready");
+    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
+    target.nudge();
+    same("what it caught", target.hear("done").as_str(), "done 100")?;
+    let recording = tracer.interrupt()?;
+    target.nudge();
+    ensure(target.child.wait()?.success(), "the target did not end well")?;
+    let malloc = &super::allocations(&recording)?.functions["malloc"];
+    // Each exception is an object as well.
+    ensure(malloc.calls >= 200 && malloc.bytes >= Some(100 << 50), format!("{malloc:?}"))
 }
