@@ -1,10 +1,12 @@
 //! Which code hands out a process's memory.
 
+mod auxiliary;
 mod extent;
 mod family;
 mod find;
 mod functions;
 mod hook;
+mod linking;
 mod memory;
 mod places;
 mod results;
@@ -14,6 +16,7 @@ mod symbols;
 
 pub use family::Family;
 pub use find::find;
+pub use linking::Linking;
 pub use places::{Place, Places, places};
 pub use size_rule::SizeRule;
 

@@ -1,16 +1,12 @@
 //! In which order a process looks symbols up: the list that its dynamic linker keeps for debuggers
-//! (`struct r_debug` of `<link.h>`, the same in glibc and musl).
+//! (`struct r_debug` of `<link.h>`, the same in glibc and musl), and whether that is whole.
 //!
 //! The list is in the target's memory, and the target may have written anything there.
 
 use object::elf::{DT_DEBUG, DT_NULL, PT_DYNAMIC, PT_PHDR};
 
-use super::memory::Memory;
+use super::{auxiliary::Auxiliary, memory::Memory};
 use crate::census::ProcRoot;
-
-/// Of `<elf.h>`: entries of the auxiliary vector.
-const AT_PHDR: u64 = 3;
-const AT_PHNUM: u64 = 5;
 
 /// Bytes of a program header and of an entry of the dynamic section.
 const PROGRAM_HEADER: u64 = 56;
@@ -21,8 +17,12 @@ const MOST_FILES: usize = 4096;
 const MOST_HEADERS: u64 = 64;
 const MOST_ENTRIES: u64 = 256;
 
+/// Of `<link.h>`: no file is being added or removed.
+const RT_CONSISTENT: u32 = 0;
+
 /// Offsets in `r_debug` and `link_map`.
 const R_MAP: u64 = 8;
+const R_STATE: u64 = 24;
 const L_LD: u64 = 16;
 const L_NEXT: u64 = 24;
 
@@ -30,7 +30,8 @@ const L_NEXT: u64 = 24;
 /// looked up. Empty: the program is static, or has not been linked yet.
 pub(super) fn search_order(root: &ProcRoot, pid: u32) -> Vec<u64> {
     let Some(memory) = Memory::open(root, pid) else { return Vec::new() };
-    let Some(mut file) = first_file(root, pid, &memory) else { return Vec::new() };
+    let first = debug(root, pid, &memory).and_then(|debug| memory.number_at(debug, R_MAP));
+    let Some(mut file) = first else { return Vec::new() };
     let mut order = Vec::new();
     while file != 0 && order.len() < MOST_FILES {
         let (Some(dynamic), Some(next)) =
@@ -44,18 +45,18 @@ pub(super) fn search_order(root: &ProcRoot, pid: u32) -> Vec<u64> {
     order
 }
 
-/// The address of the list's first entry.
-fn first_file(root: &ProcRoot, pid: u32, memory: &Memory) -> Option<u64> {
-    let auxiliary = root.read(pid, "auxv").ok()?;
-    let value = |key| {
-        let (entries, _) = auxiliary.as_chunks::<16>();
-        entries.iter().find_map(|entry| {
-            let (numbers, _) = entry.as_chunks::<8>();
-            (u64::from_le_bytes(numbers[0]) == key).then(|| u64::from_le_bytes(numbers[1]))
-        })
-    };
-    let headers = value(AT_PHDR)?;
-    let count = value(AT_PHNUM)?.min(MOST_HEADERS);
+/// Whether the dynamic linker says that the list is whole.
+pub(super) fn is_whole(root: &ProcRoot, pid: u32) -> bool {
+    let state = Memory::open(root, pid)
+        .and_then(|memory| memory.number_at(debug(root, pid, &memory)?, R_STATE));
+    state.is_some_and(|state| state as u32 == RT_CONSISTENT)
+}
+
+/// The address of the `r_debug`.
+fn debug(root: &ProcRoot, pid: u32, memory: &Memory) -> Option<u64> {
+    let auxiliary = Auxiliary::read(root, pid)?;
+    let headers = auxiliary.value(Auxiliary::PROGRAM_HEADERS)?;
+    let count = auxiliary.value(Auxiliary::PROGRAM_HEADER_COUNT)?.min(MOST_HEADERS);
     let address_of = |kind: u32| {
         (0..count).find_map(|index| {
             let header = headers.checked_add(index * PROGRAM_HEADER)?;
@@ -72,7 +73,7 @@ fn first_file(root: &ProcRoot, pid: u32, memory: &Memory) -> Option<u64> {
             (tag != DT_NULL.0 as u64).then_some((tag, entry))
         })
         .find(|(tag, _)| *tag == DT_DEBUG.0 as u64)?;
-    memory.number_at(memory.number_at(debug.1, 8)?, R_MAP)
+    memory.number_at(debug.1, 8)
 }
 
 #[cfg(test)]
@@ -91,6 +92,7 @@ mod tests {
             })
             .filter_map(|area| area.path.clone())
             .collect();
+        assert!(is_whole(&root, pid));
         assert_eq!(files.first(), root.exe(pid).as_ref());
         assert!(files.iter().any(|file| file.ends_with("libc.so.6")), "{files:?}");
     }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     census::{CensusError, ProcRoot, ProcessStat},
     error::Error,
-    session::{Budget, Options, Session},
+    session::Session,
 };
 
 /// Trace a running process until it ends, the time is up or Ctrl-C; then report
@@ -27,12 +27,6 @@ pub(super) struct Attach {
     /// For how long: 30s, 500ms, 5m, 1h
     #[arg(long, short, value_parser = super::attach::duration)]
     duration: Option<Duration>,
-    /// Count the calls of its allocator (malloc, free, …) as well; not its children's
-    #[arg(long)]
-    malloc: bool,
-    /// The part of its time that counting those may take; 100%: count every call
-    #[arg(long, value_name = "SHARE", default_value = "1%", requires = "malloc", value_parser = budget)]
-    budget: Budget,
     #[command(flatten)]
     tracing: Tracing,
 }
@@ -40,8 +34,7 @@ pub(super) struct Attach {
 impl Attach {
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let outcome = self.tracing.outcome()?;
-        let malloc = self.malloc.then_some(self.budget);
-        let options = Options { malloc, ..self.tracing.options(verbose)? };
+        let options = self.tracing.options(verbose)?;
         let found = find(self.pid)?;
         let process = Pid::from_raw(self.pid.cast_signed())
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
@@ -90,25 +83,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
 }
 
-/// A percentage.
-fn budget(text: &str) -> Result<Budget, String> {
-    let share = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    let budget = share.and_then(|percent| Budget::new(percent / 100.0));
-    budget.ok_or_else(|| "not a percentage above 0 and up to 100, as in 1%".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn budgets_are_percentages() {
-        assert_eq!(budget("1%").ok(), Budget::new(0.01));
-        assert_eq!(budget("100%").ok(), Budget::new(1.0));
-        for text in ["", "1", "0%", "101%", "-1%", "NaN%", "much"] {
-            assert!(budget(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn durations_have_units() {

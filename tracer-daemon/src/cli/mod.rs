@@ -6,6 +6,7 @@ mod doctor;
 mod outcome;
 mod report;
 mod run;
+mod seized;
 mod size;
 mod tracing;
 mod vmas;

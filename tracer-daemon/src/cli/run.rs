@@ -19,6 +19,7 @@ use tracer_common::Target;
 
 use super::{
     runtime, say,
+    seized::Seized,
     tracing::Tracing,
     watch::{Interrupts, Limits, watch},
 };
@@ -28,7 +29,8 @@ use crate::{census::ProcRoot, error::Error, session::Session};
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     alloctrace run -- ./server --port 8080\n  \
-    alloctrace run --follow --output build.json -- make")]
+    alloctrace run --follow --output build.json -- make\n  \
+    alloctrace run --malloc --budget 100% -- ./server")]
 pub(super) struct Run {
     #[command(flatten)]
     tracing: Tracing,
@@ -40,8 +42,8 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let outcome = self.tracing.outcome()?;
-        let mut session = Session::start(&self.tracing.options(verbose)?)?;
-        session.failures().for_each(|line| say(&line));
+        let options = self.tracing.options(verbose)?;
+        let mut session = Session::start(&options)?;
         let held = Held::fork(&self.command)?;
         let pid = held.pid;
         let found = ProcRoot::default()
@@ -52,8 +54,14 @@ impl Run {
         runtime()?.block_on(async {
             let interrupts = Interrupts::catch()?;
             session.trace(&found, self.tracing.flags() | Target::FROM_EXEC)?;
+            let seized = options.malloc.map(|_| Seized::seize(pid));
             let mut child = held.release(&self.command)?;
+            if let Some(seized) = seized {
+                let linked = seized.as_ref().map_err(Clone::clone).and_then(Seized::until_linked);
+                session.command_is_linked(linked);
+            }
             session.refresh_target();
+            session.failures().for_each(|line| say(&line));
             // The terminal sends Ctrl-C to the command as well; the first one is the command's.
             let limits = Limits { process, duration: None, interrupts_for_process: 1 };
             watch(&mut session, interrupts, limits).await?;

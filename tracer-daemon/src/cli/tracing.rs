@@ -5,13 +5,24 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::outcome::Outcome;
-use crate::{diagnose::Severity, error::Error, probes::settings::Forced, session::Options};
+use crate::{
+    diagnose::Severity,
+    error::Error,
+    probes::settings::Forced,
+    session::{Budget, Options},
+};
 
 #[derive(Args)]
 pub(super) struct Tracing {
     /// Trace the processes that it forks as well
     #[arg(long)]
     follow: bool,
+    /// Count the calls of its allocator (malloc, free, …) as well; not its children's
+    #[arg(long)]
+    malloc: bool,
+    /// The part of its time that counting those may take; 100%: count every call
+    #[arg(long, value_name = "SHARE", default_value = "1%", requires = "malloc", value_parser = budget)]
+    budget: Budget,
     /// Save the recording (JSON) in FILE
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -63,7 +74,7 @@ impl Tracing {
             requests: self.requests.clone(),
             verbose,
             dump: self.dump.clone(),
-            malloc: None,
+            malloc: self.malloc.then_some(self.budget),
         })
     }
 
@@ -97,5 +108,26 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
     match kib.checked_mul(1024) {
         Some(bytes) if kib >= 4 && bytes.is_power_of_two() => Ok(bytes),
         _ => Err("not a power of two between 4 and 2097152".to_owned()),
+    }
+}
+
+/// A percentage.
+fn budget(text: &str) -> Result<Budget, String> {
+    let share = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let budget = share.and_then(|percent| Budget::new(percent / 100.0));
+    budget.ok_or_else(|| "not a percentage above 0 and up to 100, as in 1%".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_percentages() {
+        assert_eq!(budget("1%").ok(), Budget::new(0.01));
+        assert_eq!(budget("100%").ok(), Budget::new(1.0));
+        for text in ["", "1", "0%", "101%", "-1%", "NaN%", "much"] {
+            assert!(budget(text).is_err(), "{text}");
+        }
     }
 }

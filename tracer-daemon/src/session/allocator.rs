@@ -16,7 +16,7 @@ use probes::Kernel;
 
 use super::{Session, unreadable};
 use crate::{
-    aggregate::allocations::Allocations,
+    aggregate::{allocations::Allocations, counters::Counters},
     allocator::{Places, places},
     error::Error,
     probes::catalog::MALLOC,
@@ -29,6 +29,26 @@ impl Session {
         if let Err(why) = self.put_probes_on(process, budget) {
             self.give_up("failed", why);
         }
+    }
+
+    /// The window of what was put in begins.
+    pub(super) fn begin_allocator(&mut self, since: Instant) {
+        if let Some(probes) = &mut self.allocator {
+            probes.window_begins(since, &self.maps);
+            self.state.blocks.begin(probes.followed_since());
+        }
+    }
+
+    /// Puts probes on the allocator of a command that is held where it has just been linked. Nobody has called
+    /// it before, so that it is counted from the window's beginning.
+    pub fn command_is_linked(&mut self, linked: Result<(), String>) {
+        let Some(traced) = &self.traced else { return };
+        let (process, since) = (traced.process, traced.since);
+        match linked {
+            Ok(()) => self.trace_allocator(process),
+            Err(why) => self.give_up("failed", why),
+        }
+        self.begin_allocator(since);
     }
 
     /// Follows the budget.
@@ -54,6 +74,15 @@ impl Session {
         let account =
             |probes: &AllocatorProbes| probes.account(&self.maps, window, samples, blocks);
         probes.map(account).transpose().map_err(unreadable)
+    }
+
+    /// Whether the process left its allocator for another program's.
+    pub(super) fn look_for_other_programs(&mut self, counters: &Counters, process: ProcessId) {
+        let execs = counters.lifecycles.get(&process).map_or(0, |life| life.execs);
+        if self.allocator.is_some() && execs > u64::from(self.from_exec) {
+            let why = "the process executed another program, whose allocator is not watched";
+            self.give_up("stopped", why.to_owned());
+        }
     }
 
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, time::Instant};
 
-use super::{CPU_STACKS, Session, account, names, unreadable};
+use super::{AllocatorProbes, CPU_STACKS, Session, account, names, unreadable};
 use crate::{aggregate::snapshot::Snapshot, error::Error};
 
 impl Session {
@@ -25,6 +25,7 @@ impl Session {
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
         let allocations = self.account_allocator(window)?;
+        self.look_for_other_programs(&counters, traced.process);
         let is_followed = allocations.as_ref().is_some_and(|all| all.blocks.is_some());
         let blocks = is_followed.then_some(&self.state.blocks);
         let probes = self.allocator.as_ref();
@@ -43,7 +44,8 @@ impl Session {
         };
         let mut snapshot = account.snapshot(&self.attached.signals);
         snapshot.tracer = account::tracer(std::mem::take(&mut self.attached.signals));
-        snapshot.target.allocator = self.space.allocator().map(ToString::to_string);
+        let allocator = probes.map(AllocatorProbes::allocator).or(self.space.allocator());
+        snapshot.target.allocator = allocator.map(ToString::to_string);
         snapshot.allocations = allocations;
         snapshot.memory_available = self.root.memory_available();
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);

@@ -80,6 +80,8 @@ pub struct Session {
     undecodable: u64,
     living: HashMap<ProcessId, ProcessStat>,
     traced: Option<Traced>,
+    /// Whether the window begins with an exec.
+    from_exec: bool,
     drop_ended_at: Option<Instant>,
     malloc: Option<Budget>,
     allocator: Option<AllocatorProbes>,
@@ -118,6 +120,7 @@ impl Session {
             undecodable: 0,
             living: HashMap::new(),
             traced: None,
+            from_exec: false,
             drop_ended_at: None,
             malloc: options.malloc,
             allocator: None,
@@ -136,24 +139,22 @@ impl Session {
     pub fn trace(&mut self, found: &ProcessStat, flags: u64) -> Result<(), Error> {
         let pid = found.pid;
         let target = Target { start_ticks: found.start_ticks, flags };
+        self.from_exec = flags & Target::FROM_EXEC != 0;
         if self.attached.uses("faults", Backend::Perf) {
             self.faults.start(&mut self.attached.programs.ebpf, &mut self.control);
         }
         self.maps.control(self.control).map_err(unreadable)?;
-        if flags & Target::FROM_EXEC == 0 {
+        if !self.from_exec {
             self.space.begin(&self.root, pid);
+            self.trace_allocator(ProcessId::new(pid, found.start_ticks));
         }
-        self.trace_allocator(ProcessId::new(pid, found.start_ticks));
         self.maps
             .trace(pid, target)
             .map_err(|error| Error::NotPermitted(format!("cannot trace {pid}: {error}")))?;
         let traced = Traced::begin(&self.root, found)?;
-        if let Some(probes) = &mut self.allocator {
-            probes.window_begins(traced.since, &self.maps);
-            self.state.blocks.begin(probes.followed_since());
-        }
+        self.begin_allocator(traced.since);
         self.traced = Some(traced);
-        if flags & Target::FROM_EXEC == 0 {
+        if !self.from_exec {
             self.unwinder.know((ProcessId::new(pid, found.start_ticks), 0));
         }
         Ok(())

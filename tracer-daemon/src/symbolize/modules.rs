@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -123,15 +124,17 @@ fn file(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Location> {
     })
 }
 
-/// A path that leads to the very file, in its own mount namespace. For one that has been removed
-/// only `map_files` does, which wants `CAP_CHECKPOINT_RESTORE`.
+/// A path that leads to the very file, in its own mount namespace. For one that has been removed, or
+/// mounted over, only `map_files` does, which wants `CAP_CHECKPOINT_RESTORE`.
 fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<PathBuf> {
+    let itself = proc_root.file(pid, &format!("map_files/{:x}-{:x}", area.start, area.end));
     if area.deleted {
-        let name = format!("map_files/{:x}-{:x}", area.start, area.end);
-        return Some(proc_root.file(pid, &name));
+        return Some(itself);
     }
-    let inside = path.strip_prefix("/").ok()?;
-    Some(proc_root.file(pid, "root").join(inside))
+    let named = proc_root.file(pid, "root").join(path.strip_prefix("/").ok()?);
+    let inode = |path: &Path| path.metadata().ok().map(|file| file.ino());
+    let is_another = inode(&named).is_some_and(|inode| inode != area.inode);
+    Some(if is_another && inode(&itself).is_some() { itself } else { named })
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
  * allocations steady WORK: a thread takes and frees 64 bytes and counts to WORK, for ever. Says "ready", then for
  * each line "pairs NUMBER NANOSECONDS" so far.
  *
+ * allocations alone ROUNDS STATUS: waits for nobody and has one thread; says "done BLOCKS" and ends with STATUS.
+ *
  * In the middle of the work the process forks; the child takes and frees a block as often as a thread has
  * rounds, and has to end well.
  *
@@ -107,6 +109,16 @@ static void run_hot(void)
         free(got(malloc(64), "malloc"));
 }
 
+__attribute__((noreturn)) static void run_alone(long status)
+{
+    char line[64];
+    for (long round = 0; round < rounds; round++)
+        one_round();
+    snprintf(line, sizeof line, "done %ld\n", (long)kept);
+    say(line);
+    _exit((int)status);
+}
+
 #define SMALL 1000
 #define MEDIUM 50000
 #define LARGE 2000000
@@ -182,6 +194,10 @@ int main(int count, char **words)
         run_hot();
     if (count > 1 && strcmp(words[1], "sites") == 0)
         run_sites();
+    if (count > 3 && strcmp(words[1], "alone") == 0) {
+        rounds = atol(words[2]);
+        run_alone(atol(words[3]));
+    }
     long threads = count > 1 ? atol(words[1]) : 8;
     rounds = count > 2 ? atol(words[2]) : 100;
     pthread_t ids[64];

@@ -1,5 +1,7 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod commands;
+mod hostile;
 mod rate;
 mod sites;
 
@@ -65,7 +67,6 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
         trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),
-        trial("an_exception_is_still_caught", lacks("g++"), exception),
         trial("each_place_has_its_share", vm.clone().or_else(uprobes), || sites::shares("")),
     ];
     for (library, name) in PRELOADED {
@@ -84,6 +85,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             move || sites::shares(&file.to_string_lossy()),
         ));
     }
+    trials.extend(commands::trials(machine));
+    trials.extend(hostile::trials(machine));
     trials
 }
 
@@ -270,43 +273,4 @@ fn unknown_allocator() -> Result<(), Failed> {
     let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
     let reason = row.and_then(|row| row.reason.as_deref()).unwrap_or_default();
     ensure(reason.contains("tells its allocator"), reason)
-}
-
-/// `operator new` that throws, a hundred times, under probes.
-const THROWS: &str = r#"
-#include <cstdio>
-#include <cstdlib>
-#include <new>
-int main()
-{
-    puts("ready"), fflush(stdout), getchar();
-    int caught = 0;
-    for (int round = 0; round < 100; round++)
-        try {
-            ::operator delete(::operator new(std::size_t(1) << 50));
-        } catch (const std::bad_alloc &) {
-            caught++;
-        }
-    printf("done %d\n", caught), fflush(stdout), getchar();
-}
-"#;
-
-fn exception() -> Result<(), Failed> {
-    let directory = tempfile::tempdir()?;
-    let (source, program) = (directory.path().join("throws.cc"), directory.path().join("throws"));
-    std::fs::write(&source, THROWS)?;
-    let flags = ["-O1", "-fno-builtin", "-o"];
-    let compiled = Command::new("g++").args(flags).args([&program, &source]).status()?;
-    ensure(compiled.success(), "g++ failed")?;
-    let mut target = Target::start(&mut Command::new(&program));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
-    target.nudge();
-    same("what it caught", target.hear("done").as_str(), "done 100")?;
-    let recording = tracer.interrupt()?;
-    target.nudge();
-    ensure(target.child.wait()?.success(), "the target did not end well")?;
-    let malloc = &allocations(&recording)?.functions["malloc"];
-    // Each exception is an object as well.
-    ensure(malloc.calls >= 200 && malloc.bytes >= Some(100 << 50), format!("{malloc:?}"))
 }

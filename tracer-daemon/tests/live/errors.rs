@@ -42,7 +42,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
 }
 
 /// Its status, and one line that has all the `words`.
-fn fails(output: &Output, status: i32, words: &[&str]) -> Result<(), Failed> {
+pub(crate) fn fails(output: &Output, status: i32, words: &[&str]) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     same("status", output.status.code(), Some(status))
         .map_err(|error| format!("{}; it said {said}", error.message().unwrap_or_default()))?;

@@ -22,6 +22,7 @@ mod losses;
 mod perf;
 mod real;
 mod redis;
+mod rounds;
 mod size_rules;
 mod stacks;
 mod storm;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));
     trials.extend(errors::trials(&machine));
+    trials.extend(rounds::trials(&machine));
     trials.extend(daemon::trials(&machine));
     trials.extend(browser::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()

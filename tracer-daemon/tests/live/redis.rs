@@ -44,11 +44,15 @@ impl Redis {
 
     /// So many requests of each of these commands, on 20,000 bytes each.
     pub(crate) fn load(&self, requests: u32, commands: &str) -> Result<(), Failed> {
-        let load = Command::new("redis-benchmark")
-            .args(["-p", &self.port, "-q", "-d", "20000", "-r", "2000", "-t", commands, "-n"])
-            .arg(requests.to_string())
-            .stdout(Stdio::null())
-            .status()?;
+        let load = self.benchmark(requests, commands).status()?;
         ensure(load.success(), "redis-benchmark failed")
+    }
+
+    /// What makes them.
+    pub(crate) fn benchmark(&self, requests: u32, commands: &str) -> Command {
+        let mut load = Command::new("redis-benchmark");
+        load.args(["-p", &self.port, "-q", "-d", "20000", "-r", "2000", "-t", commands, "-n"]);
+        load.arg(requests.to_string()).stdout(Stdio::null());
+        load
     }
 }

@@ -31,7 +31,7 @@ use crate::{
         allocations::{Allocations, Counted, allocations},
         blocks::Blocks,
     },
-    allocator::{Place, Places, SizeRule},
+    allocator::{Allocator, Place, Places, SizeRule},
     probes::{attach::Programs, catalog},
     session::random,
     source::KernelMaps,
@@ -202,6 +202,11 @@ impl AllocatorProbes {
     /// if the target had stood still meanwhile.
     pub(in crate::session) fn spent(&self, maps: &KernelMaps) -> Duration {
         self.spent_ever(maps).saturating_sub(self.spent_before)
+    }
+
+    /// Whose functions they are on.
+    pub(in crate::session) const fn allocator(&self) -> &Allocator {
+        &self.places.allocator
     }
 
     fn calls(&self, maps: &KernelMaps) -> Calls {
