@@ -13,6 +13,7 @@ mod mappings;
 mod missing;
 mod page;
 mod picture;
+mod resizes;
 mod sites;
 mod stacks;
 mod syscalls;
@@ -58,6 +59,7 @@ pub fn text(recording: &Recording, style: Style) -> String {
     mappings::write(&mut page, snapshot);
     allocations::write(&mut page, snapshot);
     allocation_sites::write(&mut page, snapshot);
+    resizes::write(&mut page, snapshot);
     blocks::write(&mut page, snapshot);
     if let Some(space) = &snapshot.address_space {
         address_space::write(&mut page, space, address_space::Detail::Compact);
