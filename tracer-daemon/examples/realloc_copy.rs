@@ -43,6 +43,7 @@ struct Truth {
     fresh: u64,
     in_place: u64,
     moved: u64,
+    remapped: u64,
     /// Of those that moved, bytes that there was room for.
     brought_along: usize,
     grown: usize,
@@ -68,8 +69,8 @@ fn main() {
             buffers.iter_mut().for_each(|buffer| *buffer = Buffer::new());
         }
     });
-    let Truth { fresh, in_place, moved, brought_along, grown } = truth;
-    println!("truth {fresh} {in_place} {moved} {brought_along} {grown}");
+    let Truth { fresh, in_place, moved, remapped, brought_along, grown } = truth;
+    println!("truth {fresh} {in_place} {moved} {remapped} {brought_along} {grown}");
     tracer::wait_if(options.wait);
 }
 
@@ -79,7 +80,7 @@ fn append(buffer: &mut Buffer, options: &Options, truth: &mut Truth) {
     let length = buffer.length + options.step;
     if length > buffer.capacity {
         let doubled = if options.cured { 2 * buffer.capacity } else { 0 };
-        buffer.resize(length.max(doubled), truth);
+        buffer.resize(length.max(doubled), options.remapped, truth);
     }
     // SAFETY: there is room for `length`.
     unsafe { buffer.start.byte_add(buffer.length).write_bytes(1, options.step) };
@@ -91,8 +92,17 @@ impl Buffer {
         Self { start: std::ptr::null_mut(), length: 0, capacity: 0 }
     }
 
+    /// Whether it has a mapping of its own, by the flag that glibc keeps before it.
+    fn is_mapped(&self) -> bool {
+        const IS_MMAPPED: usize = 2;
+        // SAFETY: a block of glibc's `malloc`, and so there is its size before it.
+        !self.start.is_null()
+            && unsafe { *self.start.byte_sub(8).cast::<usize>() } & IS_MMAPPED != 0
+    }
+
     #[inline(never)]
-    fn resize(&mut self, capacity: usize, truth: &mut Truth) {
+    fn resize(&mut self, capacity: usize, may_be_mapped: bool, truth: &mut Truth) {
+        let was_mapped = may_be_mapped && self.is_mapped();
         // SAFETY: null, or a block of `malloc`.
         let before = unsafe { libc::malloc_usable_size(self.start) };
         let old = self.start as usize;
@@ -106,6 +116,8 @@ impl Buffer {
             truth.fresh += 1;
         } else if old == self.start as usize {
             truth.in_place += 1;
+        } else if was_mapped && self.is_mapped() {
+            truth.remapped += 1;
         } else {
             truth.moved += 1;
             truth.brought_along += before;

@@ -184,7 +184,7 @@ fn check_depth(depth: u32) -> Result<(), DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::ProcessId;
+    use tracer_common::{ProcessId, SampleId};
     use zerocopy::IntoBytes;
 
     use super::*;
@@ -209,6 +209,16 @@ mod tests {
 
     #[test]
     fn impossible_depths_and_calls_are_errors() {
+        let resized = ResizeRecord {
+            header: header(RecordKind::BlockResized as u32),
+            sample: SampleId::default(),
+            bytes: 0,
+            before: 0,
+            after: 0,
+            resize: 6,
+            reserved: 0,
+        };
+        assert_eq!(decode(resized.as_bytes()).err(), Some(DecodeError::Resize(6)));
         let sample = CpuSample {
             header: header(RecordKind::Cpu as u32),
             user: 0,

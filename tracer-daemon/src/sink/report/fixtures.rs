@@ -163,8 +163,7 @@ fn allocated(function: &str, count: u64, bytes: u64) -> StackTotals {
     let (kind, place) = ("malloc".to_owned(), Some("malloc".to_owned()));
     let (held, freed) = (bytes / 4, bytes - bytes / 4);
     let blocks = Some(fate(count / 4, held, count - count / 4, freed));
-    let (copied_bytes, grown_bytes) = (bytes / 2, bytes / 3);
-    let resizes = SiteResizes { samples: 20, copied_bytes, grown_bytes, ..SiteResizes::default() };
+    let resizes = SiteResizes { samples: 20, copied_bytes: bytes / 2, ..SiteResizes::default() };
     let resizes = Some(resizes);
     StackTotals { kind, place, frames, count, bytes, blocks, resizes, ..StackTotals::default() }
 }
