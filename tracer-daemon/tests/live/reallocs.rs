@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use alloctrace::{
-    aggregate::snapshot::Resizes,
-    diagnose::{Finding, Severity},
+    aggregate::snapshot::{Resizes, SiteResizes},
+    diagnose::Severity,
     sink::Recording,
 };
 use libtest_mimic::{Failed, Trial};
@@ -129,7 +129,7 @@ fn found() -> Result<(), Failed> {
 /// What is copied there, by the sampled calls.
 fn estimated(recording: &Recording, truth: &Truth) -> Result<(), Failed> {
     let sites = recording.snapshot.stacks.iter().filter_map(|stack| stack.resizes);
-    let sums = sites.reduce(|a, b| a.plus(b)).ok_or("no stack tells")?;
+    let sums = sites.reduce(SiteResizes::plus).ok_or("no stack tells")?;
     let most = ERRORS / (sums.samples as f64).sqrt();
     let of = |got: u64, truth: u64| (got as f64 / truth as f64 - 1.0).abs();
     let off = of(sums.copied_bytes, truth.brought_along).max(of(sums.moved, truth.moved));
@@ -138,8 +138,7 @@ fn estimated(recording: &Recording, truth: &Truth) -> Result<(), Failed> {
 
 fn saving() -> Result<(), Failed> {
     let (recording, _) = traced(COPYING, "")?;
-    let finding: &Finding = find(&recording, ID)?;
-    saves(finding, || COPYING.command(), || CURED.command(), TOLERANCE)
+    saves(find(&recording, ID)?, || COPYING.command(), || CURED.command(), TOLERANCE)
 }
 
 fn healthy(workload: Workload<'_>) -> Result<(), Failed> {
