@@ -112,9 +112,15 @@ impl AllocationCall {
         let [first, ..] = arguments;
         match self {
             Self::Free | Self::Delete | Self::Dallocx => Some(first),
-            Self::Realloc | Self::Reallocarray | Self::Rallocx => Some(first),
+            _ if self.resizes() => Some(first),
             _ => None,
         }
+    }
+
+    /// Whether it wants a block to have another size.
+    #[must_use]
+    pub const fn resizes(self) -> bool {
+        matches!(self, Self::Realloc | Self::Reallocarray | Self::Rallocx)
     }
 
     /// Whether it returns the address of a block. `posix_memalign` leaves it in memory.
@@ -174,13 +180,16 @@ pub struct AllocationCounter {
     pub bytes: u64,
     /// Calls that gave a block back, if only for another one: `free(NULL)` does not.
     pub ended: u64,
+    /// Calls that got nothing of what they asked for, while results were seen.
+    pub failures: u64,
     /// Calls by [`size_class`] of what they asked for.
     pub sizes: [u64; SIZE_CLASSES],
 }
 
 impl AllocationCounter {
     /// No calls.
-    pub const NONE: Self = Self { calls: 0, bytes: 0, ended: 0, sizes: [0; SIZE_CLASSES] };
+    pub const NONE: Self =
+        Self { calls: 0, bytes: 0, ended: 0, failures: 0, sizes: [0; SIZE_CLASSES] };
 }
 
 /// Sizes up to this one are counted one by one.
@@ -224,8 +233,8 @@ pub struct Site {
     pub code_end: u64,
     /// A [`ProbeCost`].
     pub cost: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: before each block stands a [`crate::ChunkHeader`].
+    pub has_headers: u32,
 }
 
 /// What the kernel does at a hit, and so its price: for the instruction that the probe replaces, and for

@@ -50,6 +50,8 @@ pub enum RecordKind {
     MajorFaultStack = 16,
     /// [`WithStack`] of [`FutexWait`].
     FutexStack = 17,
+    /// [`crate::ResizeRecord`].
+    BlockResized = 18,
 }
 
 impl RecordKind {
@@ -74,6 +76,7 @@ impl RecordKind {
             15 => Self::MajorFault,
             16 => Self::MajorFaultStack,
             17 => Self::FutexStack,
+            18 => Self::BlockResized,
             _ => return None,
         })
     }

@@ -11,6 +11,7 @@ mod globals;
 mod lock;
 mod lookup;
 mod process;
+mod resize;
 mod sampling;
 mod syscall;
 
@@ -31,6 +32,7 @@ pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
 pub use lock::{FutexWaits, LockKey, LockWaits};
 pub use lookup::{Lookup, LookupCounts, LookupSample};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};
+pub use resize::{Asked, ChunkHeader, Resize, ResizeCounter, ResizeRecord, copied};
 pub use sampling::{AllocationSample, exponential_gap, suitable_gap};
 pub use syscall::Syscall;
 

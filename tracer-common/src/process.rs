@@ -1,4 +1,4 @@
-use crate::LookupCounts;
+use crate::{Asked, LookupCounts};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of `task_struct.comm`, the final NUL included.
@@ -125,6 +125,8 @@ pub struct Thread {
     pub allocation_calls: u32,
     /// When the sampled call of the allocator that is under way began; 0: none is.
     pub sampled_ns: u64,
+    /// What the allocator's call under way asks for.
+    pub asked: Asked,
 }
 
 crate::shared!(ProcessId, Target, Thread);

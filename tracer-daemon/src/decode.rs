@@ -5,7 +5,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use tracer_common::{
     AllocationCall, AllocationSample, BlockRecord, CpuSample, FaultSample, Fork, FutexWait, Header,
-    KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, RecordKind, STACK_BYTES, StackHead, Syscall,
+    KERNEL_FRAMES, Lookup, LookupSample, MemoryCall, RecordKind, Resize, ResizeRecord, STACK_BYTES,
+    StackHead, Syscall,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -28,6 +29,8 @@ pub enum Event {
     Allocation(AllocationCall, AllocationSample, Arc<StackCopy>),
     /// What a sampled call returned.
     Born(BlockRecord),
+    /// A sampled call got a block of another size.
+    Resized(Resize, ResizeRecord),
     /// The block of a sampled call was given back.
     Ended(BlockRecord),
     /// A wait for a futex, and the user stack it came from.
@@ -58,6 +61,9 @@ pub enum DecodeError {
     /// No function of an allocator has this number.
     #[error("record of unknown allocator call {0}")]
     Allocation(u32),
+    /// Nothing that a call can do to a block has this number.
+    #[error("record of unknown resize {0}")]
+    Resize(u32),
     /// More frames than a record has room for.
     #[error("record with a stack of {0} frames")]
     Depth(u32),
@@ -105,6 +111,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
             Event::Allocation(call.ok_or(DecodeError::Allocation(sample.call))?, sample, stack)
         }
         RecordKind::BlockBorn => Event::Born(read(bytes)?),
+        RecordKind::BlockResized => {
+            let record: ResizeRecord = read(bytes)?;
+            let resize = Resize::from_u32(record.resize);
+            Event::Resized(resize.ok_or(DecodeError::Resize(record.resize))?, record)
+        }
         RecordKind::BlockEnded => Event::Ended(read(bytes)?),
         RecordKind::FutexStack => {
             let (wait, stack) = with_stack(bytes)?;
@@ -173,7 +184,7 @@ fn check_depth(depth: u32) -> Result<(), DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::ProcessId;
+    use tracer_common::{ProcessId, SampleId};
     use zerocopy::IntoBytes;
 
     use super::*;
@@ -198,6 +209,16 @@ mod tests {
 
     #[test]
     fn impossible_depths_and_calls_are_errors() {
+        let resized = ResizeRecord {
+            header: header(RecordKind::BlockResized as u32),
+            sample: SampleId::default(),
+            bytes: 0,
+            before: 0,
+            after: 0,
+            resize: 6,
+            reserved: 0,
+        };
+        assert_eq!(decode(resized.as_bytes()).err(), Some(DecodeError::Resize(6)));
         let sample = CpuSample {
             header: header(RecordKind::Cpu as u32),
             user: 0,
@@ -255,7 +276,7 @@ mod tests {
                 x ^= x << 5;
                 *byte = x as u8;
             }
-            bytes[..4].copy_from_slice(&(seed % 19).to_le_bytes());
+            bytes[..4].copy_from_slice(&(seed % 20).to_le_bytes());
             let length = (x as usize) % bytes.len();
             let _ = decode(&bytes[..length]);
         }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_common::{
     AllocationCounter, AllocationKey, BlockKey, Control, ErrnoKey, ExactSizeKey, ExitTotals,
     FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId,
-    SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
+    ResizeCounter, SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -100,6 +100,11 @@ pub static BLOCKS: HashMap<BlockKey, SampleId> = HashMap::with_max_entries(1 << 
 #[map]
 pub static EXACT_SIZES: PerCpuHashMap<ExactSizeKey, u64> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// Calls by process and function that wanted a block to have another size, by what became of it.
+#[map]
+pub static RESIZES: PerCpuHashMap<AllocationKey, ResizeCounter> =
+    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Hits of probes on allocators, by [`ProbeCost`].
 #[map]

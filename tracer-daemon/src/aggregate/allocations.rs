@@ -11,7 +11,7 @@ use tracer_common::{AllocationCall, AllocationCounter, SIZE_CLASSES};
 use super::{
     allocation_rate::CallRate,
     exact_sizes::{ExactSize, SizedCalls, exact_sizes},
-    snapshot::FollowedBlocks,
+    snapshot::{FollowedBlocks, Resizes},
 };
 use crate::allocator::SizeRule;
 
@@ -42,6 +42,9 @@ pub struct Allocations {
     /// What became of the blocks that those returned; absent where the budget does not allow for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocks: Option<FollowedBlocks>,
+    /// What became of the blocks that were to have another size; absent where results are not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resizes: Option<Resizes>,
 }
 
 /// Calls of a function.
@@ -50,7 +53,7 @@ pub struct Allocations {
 pub struct FunctionTotals {
     /// How many were counted.
     pub calls: u64,
-    /// How many of them got nothing; unknown, for only entries are seen.
+    /// How many of them got nothing of what they asked for; unknown where not every result was seen.
     pub failures: Option<u64>,
     /// What they asked for; unknown for those that give back.
     pub bytes: Option<u64>,
@@ -104,6 +107,7 @@ pub fn allocations(
         sampled: duty < 1.0,
         stack_samples,
         blocks: None,
+        resizes: None,
     }
 }
 
@@ -118,6 +122,21 @@ impl Allocations {
         }
     }
 
+    /// The same with failures, of the functions that ask for something and of which every result was seen.
+    #[must_use]
+    pub fn with_failures(
+        mut self,
+        counters: &HashMap<AllocationCall, AllocationCounter>,
+        is_seen: impl Fn(AllocationCall) -> bool,
+    ) -> Self {
+        for (call, counter) in counters.iter().filter(|(call, _)| !gives_back(**call)) {
+            if let Some(totals) = self.functions.get_mut(call.name()) {
+                totals.failures = is_seen(*call).then_some(counter.failures);
+            }
+        }
+        self
+    }
+
     /// Blocks taken and given back. Calls of `realloc` are neither.
     #[must_use]
     pub fn blocks(&self) -> (u64, u64) {
@@ -126,17 +145,12 @@ impl Allocations {
             let calls = functions.filter_map(|call| Some(self.functions.get(call.name())?.calls));
             calls.fold(0, u64::saturating_add)
         };
-        (calls(|call| !gives_back(call) && !resizes(call)), calls(gives_back))
+        (calls(|call| !gives_back(call) && !call.resizes()), calls(gives_back))
     }
 }
 
 fn gives_back(call: AllocationCall) -> bool {
     call.bytes([0; 3]).is_none()
-}
-
-fn resizes(call: AllocationCall) -> bool {
-    use AllocationCall::{Rallocx, Realloc, Reallocarray};
-    matches!(call, Realloc | Reallocarray | Rallocx)
 }
 
 #[cfg(test)]

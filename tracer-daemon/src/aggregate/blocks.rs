@@ -7,11 +7,11 @@ mod tests;
 
 use std::collections::HashMap;
 
-use tracer_common::{BlockKey, BlockRecord, ProcessId, SampleId};
+use tracer_common::{BlockKey, BlockRecord, ProcessId, Resize, ResizeRecord, SampleId};
 
 use self::{series::Clock, sums::Sums};
 use super::{
-    snapshot::BlockTotals,
+    snapshot::{BlockTotals, SiteResizes},
     stacks::{StackKey, StackSum},
 };
 
@@ -46,6 +46,8 @@ struct Block {
     /// Its place among the sums, once it is known.
     stack: Option<usize>,
     life: Life,
+    /// How it came from another block, or from none.
+    resize: Option<(Resize, ResizeRecord)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,14 @@ impl Blocks {
         if self.blocks.len() >= MOST_BLOCKS {
             self.dropped += 1;
         } else {
-            self.blocks.insert(id, Block { sum, stack: None, life: Life::Unborn });
+            self.blocks.insert(id, Block { sum, stack: None, life: Life::Unborn, resize: None });
+        }
+    }
+
+    /// A sampled call that returns has made a block another size.
+    pub fn resized(&mut self, resize: Resize, record: &ResizeRecord) {
+        if let Some(block) = self.blocks.get_mut(&record.sample) {
+            block.resize = Some((resize, *record));
         }
     }
 
@@ -156,7 +165,13 @@ impl Blocks {
         Some(sums.totals(&self.clock))
     }
 
-    /// The same of all.
+    /// What became of the blocks that a stack wanted to have another size, as [`Self::of`].
+    #[must_use]
+    pub fn resizes_of(&self, stack: &StackKey) -> Option<SiteResizes> {
+        self.sums.get(*self.stacks.get(stack)?)?.resizes()
+    }
+
+    /// What became of all blocks.
     #[must_use]
     pub fn total(&self) -> BlockTotals {
         self.total.totals(&self.clock)
@@ -210,6 +225,9 @@ impl Blocks {
     fn add(&mut self, block: &Block, outstanding_is_known: bool) {
         let own = block.stack.and_then(|stack| self.sums.get_mut(stack));
         for sums in own.into_iter().chain([&mut self.total]) {
+            if let Some((resize, record)) = &block.resize {
+                sums.resized(block.sum.count, *resize, record);
+            }
             match block.life {
                 Life::Unborn => {}
                 Life::Born { at } => sums.stays(&self.clock, block.sum, at, outstanding_is_known),

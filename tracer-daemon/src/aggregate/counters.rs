@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tracer_common::{
     AllocationCounter, ErrnoKey, ExitTotals, FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits,
-    LookupCounts, Loss, ProcessId, SyscallCounter, SyscallKey,
+    LookupCounts, Loss, ProcessId, ResizeCounter, SyscallCounter, SyscallKey,
 };
 
 use super::cpu_by_process::CpuKey;
@@ -76,7 +76,20 @@ impl Sum for AllocationCounter {
             calls: self.calls.plus(other.calls),
             bytes: self.bytes.plus(other.bytes),
             ended: self.ended.plus(other.ended),
+            failures: self.failures.plus(other.failures),
             sizes: std::array::from_fn(|at| self.sizes[at].plus(other.sizes[at])),
+        }
+    }
+}
+
+impl Sum for ResizeCounter {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            calls: std::array::from_fn(|at| self.calls[at].plus(other.calls[at])),
+            copied: self.copied.plus(other.copied),
+            grown: self.grown.plus(other.grown),
+            unsized_moves: self.unsized_moves.plus(other.unsized_moves),
+            unsized_bytes: self.unsized_bytes.plus(other.unsized_bytes),
         }
     }
 }

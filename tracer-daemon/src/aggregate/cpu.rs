@@ -13,7 +13,7 @@ use super::{
 pub const SAMPLES_PER_SECOND: u64 = 99;
 
 /// The class of what the kernel does for none of the calls that are measured.
-const OTHER_KERNEL: &str = "other_kernel";
+pub const OTHER_KERNEL: &str = "other_kernel";
 
 /// What a CPU was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

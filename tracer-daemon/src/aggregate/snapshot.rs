@@ -4,6 +4,7 @@
 mod blocks;
 mod lookups;
 mod memory;
+mod resizes;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub use memory::{
     FaultShare, HeapTrims, MajorFaults, Mappings, Quantiles, Refaults, SHORT_LIVED_SECONDS,
     ShortLived, SizeCycles,
 };
+pub use resizes::{Resizes, SiteResizes};
 
 /// Everything measured so far on one target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -251,6 +253,10 @@ pub struct StackTotals {
     /// What became of the blocks that the allocator's calls returned; absent where they were not followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocks: Option<BlockTotals>,
+    /// What became of the blocks that the allocator's calls wanted to have another size; absent where there
+    /// were none, or results were not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resizes: Option<SiteResizes>,
 }
 
 /// A place in a program.

@@ -104,6 +104,7 @@ impl<N: KernelNames> State<N> {
                 self.lookup(*function, sample, stack.as_ref());
             }
             Event::Allocation(call, sample, stack) => self.allocation(*call, sample, stack),
+            Event::Resized(resize, record) => self.blocks.resized(*resize, record),
             Event::Born(record) => self.blocks.born(record),
             Event::Ended(record) => self.blocks.ended(record),
             Event::Futex(wait, stack) => {

@@ -75,6 +75,13 @@ pub fn is_allocation_call(symbol: &str) -> bool {
         || CALLS.contains(&undecorated(&path))
 }
 
+/// Whether a function is an entry point that gives a block another size.
+#[must_use]
+pub fn is_resizing_call(symbol: &str) -> bool {
+    let path = plain(symbol);
+    is_allocation_call(symbol) && (path.contains("realloc") || path.ends_with("rallocx"))
+}
+
 /// Whether a function belongs to a language's library: nobody cures anything there.
 #[must_use]
 pub fn is_standard_library(symbol: &str) -> bool {
@@ -182,6 +189,16 @@ mod tests {
             "<<<>> as ",
         ] {
             assert!(!is_allocation_call(symbol), "{symbol}: {}", plain(symbol));
+        }
+    }
+
+    #[test]
+    fn some_give_a_block_another_size() {
+        for symbol in ["realloc@@GLIBC_2.2.5", "__rust_realloc", "je_rallocx", "reallocarray"] {
+            assert!(is_resizing_call(symbol), "{symbol}");
+        }
+        for symbol in ["malloc", "free", "my_realloc_wrapper", "operator new(unsigned long)"] {
+            assert!(!is_resizing_call(symbol), "{symbol}");
         }
     }
 

@@ -39,3 +39,9 @@ pub(super) const FUNCTIONS: [(&str, AllocationCall); 31] = [
     ("dallocx", AllocationCall::Dallocx),
     ("sdallocx", AllocationCall::Dallocx),
 ];
+
+/// What a call of the function with this name is.
+#[must_use]
+pub fn call_of(name: &str) -> Option<AllocationCall> {
+    FUNCTIONS.iter().find(|(function, _)| *function == name).map(|(_, call)| *call)
+}

@@ -16,6 +16,7 @@ mod symbols;
 
 pub use family::Family;
 pub use find::find;
+pub use functions::call_of;
 pub use linking::Linking;
 pub use places::{Place, Places, places};
 pub use size_rule::SizeRule;

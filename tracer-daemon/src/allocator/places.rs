@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
 
 use super::{
-    Allocator,
+    Allocator, Family,
     extent::extent,
     find::{Found, find_file, same_file},
     functions::FUNCTIONS,
@@ -142,7 +142,8 @@ impl Mapped<'_> {
         let key = SiteKey { address, pid: self.pid, reserved: 0 };
         let (code_start, code_end) = (self.code_start, self.code_end);
         let cost = if hook.emulated { ProbeCost::Emulated } else { ProbeCost::Stepped } as u32;
-        let site = Site { call: call as u32, pushed, code_start, code_end, cost, reserved: 0 };
+        let has_headers = u32::from(self.found.allocator.family == Family::Glibc);
+        let site = Site { call: call as u32, pushed, code_start, code_end, cost, has_headers };
         Some(Place { call, file_offset, key, site })
     }
 }

@@ -16,6 +16,7 @@ mod leak_growth;
 mod major_faults;
 mod mmap_churn;
 mod mmap_lock_contention;
+mod realloc_copy;
 mod small_block_waste;
 mod vma_explosion;
 mod worth;
@@ -31,6 +32,7 @@ pub use leak_growth::leak_growth;
 pub use major_faults::major_faults;
 pub use mmap_churn::mmap_churn;
 pub use mmap_lock_contention::mmap_lock_contention;
+pub use realloc_copy::realloc_copy;
 pub use small_block_waste::small_block_waste;
 pub use vma_explosion::vma_explosion;
 
@@ -46,6 +48,7 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("fault-storm", fault_storm),
     ("major-faults", major_faults),
     ("arena-contention", arena_contention),
+    ("realloc-copy", realloc_copy),
     ("small-block-waste", small_block_waste),
     ("vma-explosion", vma_explosion),
     ("hole-search", hole_search),

@@ -39,12 +39,14 @@ pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>
     let heaviest: Vec<(StackKey, StackSum)> =
         heaviest.into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
     let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
-    let fates: Vec<_> =
-        heaviest.iter().map(|(key, _)| blocks.and_then(|all| all.of(key))).collect();
+    let fates: Vec<_> = heaviest
+        .iter()
+        .map(|(key, _)| blocks.map(|all| (all.of(key), all.resizes_of(key))))
+        .collect();
     let mut complete = unwinder
         .name(heaviest, Order::PlacesFirst, deadline, |index, totals| named[index] = totals);
     for (totals, fate) in named.iter_mut().zip(fates) {
-        totals.blocks = fate;
+        (totals.blocks, totals.resizes) = fate.unwrap_or_default();
     }
     let (samples, weights): (Vec<_>, Vec<_>) = stacks
         .cpu()

@@ -174,5 +174,6 @@ pub(super) fn unnamed(key: &StackKey, sum: StackSum) -> StackTotals {
         bytes: sum.bytes,
         seconds: (sum.duration_ns > 0).then(|| sum.duration_ns as f64 / NS),
         blocks: None,
+        resizes: None,
     }
 }

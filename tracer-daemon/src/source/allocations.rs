@@ -8,18 +8,19 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, ProbeCost, ProcessId, Site,
-    SiteKey,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, ProbeCost, ProcessId,
+    ResizeCounter, Site, SiteKey,
 };
 
 use super::{summed, take};
-use crate::aggregate::exact_sizes::SizedCalls;
+use crate::aggregate::{counters::Sum, exact_sizes::SizedCalls};
 
 /// Counters of allocator calls, and the table of places.
 pub struct AllocationMaps {
     sites: KernelHash<MapData, SiteKey, Site>,
     calls: PerCpuHashMap<MapData, AllocationKey, AllocationCounter>,
     exact_sizes: PerCpuHashMap<MapData, ExactSizeKey, u64>,
+    resizes: PerCpuHashMap<MapData, AllocationKey, ResizeCounter>,
     hits: PerCpuArray<MapData, u64>,
 }
 
@@ -33,6 +34,7 @@ impl AllocationMaps {
             sites: take(ebpf, "SITES")?,
             calls: take(ebpf, "ALLOCATIONS")?,
             exact_sizes: take(ebpf, "EXACT_SIZES")?,
+            resizes: take(ebpf, "RESIZES")?,
             hits: take(ebpf, "PROBE_HITS")?,
         })
     }
@@ -43,9 +45,14 @@ impl AllocationMaps {
     /// # Errors
     /// When a table is full.
     pub fn add(&mut self, process: ProcessId, key: SiteKey, site: Site) -> Result<(), MapError> {
-        let nothing = vec![AllocationCounter::NONE; nr_cpus().map_err(|(_, error)| error)?];
+        let cpus = nr_cpus().map_err(|(_, error)| error)?;
         let counter = AllocationKey { process, call: site.call, reserved: 0 };
+        let nothing = vec![AllocationCounter::NONE; cpus];
         self.calls.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
+        if AllocationCall::from_u32(site.call).is_some_and(AllocationCall::resizes) {
+            let nothing = vec![ResizeCounter::default(); cpus];
+            self.resizes.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
+        }
         self.add_site(key, site)
     }
 
@@ -84,6 +91,15 @@ impl AllocationMaps {
             Ok((call, counter))
         })
         .collect()
+    }
+
+    /// Calls so far that wanted a block to have another size, while results were seen; of all functions.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn resizes(&self, process: ProcessId) -> Result<ResizeCounter, MapError> {
+        let all = summed(&self.resizes)?.into_iter().filter(|(key, _)| key.process == process);
+        Ok(all.map(|(_, counter)| counter).reduce(Sum::plus).unwrap_or_default())
     }
 
     /// Calls so far for each small size, each function's.

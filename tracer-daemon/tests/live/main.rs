@@ -21,6 +21,7 @@ mod lookups;
 mod losses;
 mod perf;
 mod real;
+mod reallocs;
 mod redis;
 mod rounds;
 mod size_rules;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     trials.extend(leaks::trials(&machine));
     trials.extend(size_rules::trials(&machine));
     trials.extend(waste::trials(&machine));
+    trials.extend(reallocs::trials(&machine));
     trials.extend(real::trials(&machine));
     trials.extend(healthy::trials(&machine));
     trials.extend(stacks::trials(&machine));

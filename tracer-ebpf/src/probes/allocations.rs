@@ -1,10 +1,12 @@
 //! Calls of a process's allocator, by uprobes that user space placed.
 
+mod resizes;
+
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, BlockKey, BlockRecord,
-    ExactSizeKey, LARGEST_EXACT_SIZE, Loss, ProbeCost, ProcessId, RecordKind, SIZE_CLASSES,
-    SampleId, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
+    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Asked, BlockKey,
+    BlockRecord, ExactSizeKey, LARGEST_EXACT_SIZE, Loss, ProbeCost, ProcessId, RecordKind,
+    SIZE_CLASSES, SampleId, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
@@ -32,9 +34,13 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         let (bytes, block) = (call.bytes(arguments), call.block(arguments).unwrap_or(0));
         // Whatever call was under way before has thrown an exception instead of returning.
         thread.sampled_ns = 0;
+        thread.asked.what = Asked::NOTHING;
         count(thread, site, bytes, block);
-        if block != 0 && control.blocks != 0 {
-            block_ends(thread, block);
+        if control.blocks != 0 {
+            if block != 0 {
+                block_ends(thread, block);
+            }
+            resizes::ask(thread, site, call, bytes, block);
         }
         if let Some(bytes) = bytes {
             sample(&ctx, thread, site, bytes, control.allocation_gap);
@@ -46,7 +52,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
 /// At an instruction behind which a function only returns.
 #[uprobe]
 fn allocator_returned(ctx: ProbeContext) -> u32 {
-    let Some((_, stack)) = place(&ctx) else { return 0 };
+    let Some((site, stack)) = place(&ctx) else { return 0 };
     if control().is_none_or(|control| control.blocks == 0) {
         return 0;
     }
@@ -54,10 +60,14 @@ fn allocator_returned(ctx: ProbeContext) -> u32 {
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
     // The calls that the allocator makes meanwhile return further down the stack.
-    if thread.sampled_ns != 0 && thread.allocation_stack == stack {
+    if thread.allocation_stack == stack {
         // SAFETY: the kernel hands the program valid registers.
-        block_is_born(thread, unsafe { (*ctx.regs).rax });
-        thread.sampled_ns = 0;
+        let address = unsafe { (*ctx.regs).rax };
+        resizes::answer(thread, site, address);
+        if thread.sampled_ns != 0 {
+            block_is_born(thread, address);
+            thread.sampled_ns = 0;
+        }
     }
     0
 }

@@ -1,6 +1,8 @@
+use tracer_common::{Resize, ResizeRecord};
+
 use super::series::{Clock, Series};
 use crate::aggregate::{
-    snapshot::{BlockSum, BlockTotals, LifetimeBlocks},
+    snapshot::{BlockSum, BlockTotals, LifetimeBlocks, SiteResizes},
     stacks::StackSum,
 };
 
@@ -15,6 +17,7 @@ pub(super) struct Sums {
     unknown: BlockSum,
     lifetimes: [u64; LIFETIMES],
     series: Series,
+    resizes: SiteResizes,
 }
 
 impl Default for Sums {
@@ -25,6 +28,7 @@ impl Default for Sums {
             unknown: BlockSum::default(),
             lifetimes: [0; LIFETIMES],
             series: Series::default(),
+            resizes: SiteResizes::default(),
         }
     }
 }
@@ -51,6 +55,15 @@ impl Sums {
 
     pub(super) fn lost(&mut self, sum: StackSum) {
         self.unknown.add(sum);
+    }
+
+    /// A call that stands for so many has made a block another size.
+    pub(super) fn resized(&mut self, count: u64, resize: Resize, record: &ResizeRecord) {
+        self.resizes.add(count, resize, record);
+    }
+
+    pub(super) fn resizes(&self) -> Option<SiteResizes> {
+        (self.resizes.samples > 0).then_some(self.resizes)
     }
 
     pub(super) fn totals(&self, clock: &Clock) -> BlockTotals {

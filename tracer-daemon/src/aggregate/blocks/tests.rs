@@ -152,3 +152,29 @@ fn growth_is_told_by_time() {
     // 400 blocks of a hundred bytes came in each part.
     assert!((kept.parts[1].error - 100.0 * 400f64.sqrt()).abs() < 100.0, "{kept:?}");
 }
+
+#[test]
+fn a_sampled_resize_belongs_to_its_stack() {
+    let mut blocks = Blocks::default();
+    let sample = id(1, 100);
+    blocks.sampled(sample, sum(2, 400));
+    let resized = ResizeRecord {
+        header: record(RecordKind::BlockResized, sample, 0, 105).header,
+        sample,
+        bytes: 200,
+        before: 104,
+        after: 200,
+        resize: Resize::Moved as u32,
+        reserved: 0,
+    };
+    blocks.resized(Resize::Moved, &resized);
+    blocks.resized(Resize::Moved, &ResizeRecord { sample: id(9, 9), ..resized });
+    blocks.born(&record(RecordKind::BlockBorn, sample, 0x10, 110));
+    call(&mut blocks, id(2, 100), 0x20);
+    blocks.come_from(sample, stack(1));
+    blocks.come_from(id(2, 100), stack(2));
+    blocks.close(SECOND, true);
+    let sums = blocks.resizes_of(&stack(1)).expect("it was sampled");
+    assert_eq!((sums.samples, sums.moved, sums.copied_bytes), (1, 2, 208));
+    assert_eq!(blocks.resizes_of(&stack(2)), None);
+}

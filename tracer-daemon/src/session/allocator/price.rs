@@ -40,7 +40,7 @@ const OWN: Site = Site {
     code_start: 0,
     code_end: 0,
     cost: ProbeCost::ALL.len() as u32,
-    reserved: 0,
+    has_headers: 0,
 };
 
 /// The price of a hit, by [`ProbeCost`].

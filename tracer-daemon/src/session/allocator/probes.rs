@@ -193,9 +193,11 @@ impl AllocatorProbes {
         let duty = self.counted.div_duration_f64(window).min(1.0);
         let sizes = maps.allocations.exact_sizes(self.process)?;
         let counted = Counted { window, duty, rate, stack_samples };
-        let all = allocations(&maps.allocations.read(self.process)?, counted)
-            .with_sizes(&sizes, SizeRule::of(&self.places.allocator));
-        Ok(Allocations { blocks: self.followed(blocks), ..all })
+        let calls = maps.allocations.read(self.process)?;
+        let all =
+            allocations(&calls, counted).with_sizes(&sizes, SizeRule::of(&self.places.allocator));
+        let resizes = maps.allocations.resizes(self.process)?;
+        Ok(self.with_results(all, &calls, &resizes, blocks))
     }
 
     /// What the probes have taken from the target's time within the window: every hit, and putting them in and out, as

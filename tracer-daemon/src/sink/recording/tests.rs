@@ -39,7 +39,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/cpu_samples/0", "where share"),
     (
         "/allocations",
-        "functions sizes exact_sizes size_rule duty weight calls_per_second sampled stack_samples blocks",
+        "functions sizes exact_sizes size_rule duty weight calls_per_second sampled stack_samples blocks \
+         resizes",
     ),
     ("/allocations/functions/malloc", "calls failures bytes"),
     ("/allocations/sizes/0", "bytes calls"),
@@ -51,6 +52,10 @@ const CONTRACT: &[(&str, &str)] = &[
     ),
     ("/allocations/blocks/freed", "blocks bytes"),
     ("/allocations/blocks/lifetimes/0", "seconds blocks"),
+    (
+        "/allocations/resizes",
+        "seconds fresh in_place moved remapped freed failed copied_bytes grown_bytes unsized_moves unsized_bytes",
+    ),
     ("/address_space", "areas limit kinds sizes unmerged holes requests read_seconds"),
     ("/address_space/kinds/0", "kind areas bytes"),
     ("/address_space/sizes/0", "bytes areas"),
@@ -60,8 +65,12 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/address_space/requests/0", "bytes holes_too_small"),
     ("/stacks/0", "kind frames count bytes seconds"),
     ("/stacks/1", "kind where frames count bytes seconds"),
-    ("/stacks/3", "kind where frames count bytes seconds blocks"),
+    ("/stacks/3", "kind where frames count bytes seconds blocks resizes"),
     ("/stacks/3/blocks", "freed outstanding unknown lifetimes"),
+    (
+        "/stacks/3/resizes",
+        "samples in_place moved remapped copied_bytes grown_bytes unsized_moves largest",
+    ),
     ("/stacks/0/frames/0", "symbol module offset file line"),
     ("/findings/0", "id severity summary evidence cause cost remedy predicted_saving confidence"),
     ("/overhead", "seconds share_of_target"),

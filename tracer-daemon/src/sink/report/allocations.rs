@@ -27,6 +27,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     for (name, totals) in functions.into_iter().take(MOST_FUNCTIONS) {
         page.line(Tone::Plain, &function(name, totals, &rate));
     }
+    failures(page, all);
     sizes(page, all);
     exact_sizes(page, all);
     taken(page, all);
@@ -73,6 +74,16 @@ fn function(name: &str, totals: &FunctionTotals, rate: &Rate) -> String {
 
 fn row([name, calls, rate, bytes, mean]: [String; 5]) -> String {
     format!("  {name:<16} {calls:>14} {rate:>15} {bytes:>12} {mean:>12}")
+}
+
+/// Calls that got nothing: rare, and worth a word.
+fn failures(page: &mut Page, all: &Allocations) {
+    let failed = all.functions.iter().filter_map(|(name, one)| Some((name, one.failures?)));
+    let failed = failed.filter(|(_, calls)| *calls > 0).take(MOST_FUNCTIONS);
+    let texts: Vec<_> = failed.map(|(name, calls)| format!("{name} {}", count(calls))).collect();
+    if !texts.is_empty() {
+        page.prose(Tone::Warning, "  calls that got no memory: ", &texts.join(", "));
+    }
 }
 
 /// What was asked for, by powers of two; the calls that ask for something are the whole.

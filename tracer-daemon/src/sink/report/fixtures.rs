@@ -11,7 +11,8 @@ use crate::aggregate::exact_sizes::SizedCalls;
 use crate::aggregate::snapshot::{
     BlockSum, BlockTotals, Cpu, CpuShare, FaultShare, FaultTotals, FollowedBlocks, Frame,
     LifetimeBlocks, LookupMapping, LookupTotals, Mappings, Overhead, ProbeStatus, Quantiles,
-    ShortLived, SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo, Tracer, Window,
+    Resizes, ShortLived, SiteResizes, SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo,
+    Tracer, Window,
 };
 use crate::allocator::{Family, SizeRule};
 use crate::census::address_space::{AddressSpace, Growth, census};
@@ -89,7 +90,16 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     let size = |bytes, calls| SizedCalls { call: AllocationCall::Malloc, bytes, calls };
     let all =
         allocations(&counters, counted).with_sizes(&[size(64, 10_000), size(120, 20_000)], rule);
-    Allocations { blocks: Some(followed(duty)), ..all }
+    let (seconds, copied_bytes, grown_bytes) = (10.0 * duty, Some(9 << 20), Some(6 << 20));
+    let resizes = Resizes {
+        seconds,
+        in_place: 300,
+        moved: 90,
+        copied_bytes,
+        grown_bytes,
+        ..Resizes::default()
+    };
+    Allocations { blocks: Some(followed(duty)), resizes: Some(resizes), ..all }
 }
 
 /// What a census finds in a small server.
@@ -153,7 +163,9 @@ fn allocated(function: &str, count: u64, bytes: u64) -> StackTotals {
     let (kind, place) = ("malloc".to_owned(), Some("malloc".to_owned()));
     let (held, freed) = (bytes / 4, bytes - bytes / 4);
     let blocks = Some(fate(count / 4, held, count - count / 4, freed));
-    StackTotals { kind, place, frames, count, bytes, blocks, ..StackTotals::default() }
+    let resizes = SiteResizes { samples: 20, copied_bytes: bytes / 2, ..SiteResizes::default() };
+    let resizes = Some(resizes);
+    StackTotals { kind, place, frames, count, bytes, blocks, resizes, ..StackTotals::default() }
 }
 
 fn fate(held: u64, held_bytes: u64, freed: u64, freed_bytes: u64) -> BlockTotals {

@@ -14,6 +14,7 @@ mod missing;
 mod page;
 mod picture;
 mod pictures;
+mod resizes;
 mod sites;
 mod stacks;
 mod syscalls;
@@ -71,6 +72,7 @@ fn page(recording: &Recording) -> Page {
     mappings::write(&mut page, snapshot);
     allocations::write(&mut page, snapshot);
     allocation_sites::write(&mut page, snapshot);
+    resizes::write(&mut page, snapshot);
     blocks::write(&mut page, snapshot);
     if let Some(space) = &snapshot.address_space {
         address_space::write(&mut page, space, address_space::Detail::Compact);

@@ -5,12 +5,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tracer_common::AllocationCounter;
+use tracer_common::{AllocationCounter, ResizeCounter};
 
 use super::{AllocatorProbes, Calls, Kernel, kernel_clock};
 use crate::{
-    aggregate::{blocks::Blocks, snapshot::FollowedBlocks},
-    allocator::Place,
+    aggregate::{
+        allocations::Allocations,
+        blocks::Blocks,
+        snapshot::{FollowedBlocks, Resizes},
+    },
+    allocator::{Place, call_of},
     probes::catalog,
 };
 
@@ -97,8 +101,24 @@ impl AllocatorProbes {
         }
     }
 
-    /// What became of the blocks.
-    pub(super) fn followed(&self, blocks: &mut Blocks) -> Option<FollowedBlocks> {
+    /// The same with what follows from results, as far as they were seen.
+    pub(super) fn with_results(
+        &self,
+        all: Allocations,
+        calls: &Calls,
+        resizes: &ResizeCounter,
+        blocks: &mut Blocks,
+    ) -> Allocations {
+        let Some(followed) = self.followed(blocks) else { return all };
+        let resizes = Some(Resizes::of(resizes, followed.seconds));
+        let untold: Vec<_> = self.places.untold.iter().filter_map(|name| call_of(name)).collect();
+        // Else some results went unseen.
+        let is_whole = followed.totals.outstanding.is_some();
+        let all = all.with_failures(calls, |call| is_whole && !untold.contains(&call));
+        Allocations { blocks: Some(followed), resizes, ..all }
+    }
+
+    fn followed(&self, blocks: &mut Blocks) -> Option<FollowedBlocks> {
         let Following { since, until } = self.following.as_ref()?;
         let until = until.as_ref()?;
         blocks.close(until.at, until.to_the_end);

@@ -1,0 +1,117 @@
+//! What a call asked for against what it got: blocks that were to have another size, and failures.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use tracer_common::{
+    AllocationCall, AllocationKey, Asked, ChunkHeader, Loss, RecordKind, Resize, ResizeCounter,
+    ResizeRecord, SampleId, Site, Thread, copied,
+};
+
+use super::NO_ALLOCATIONS;
+use crate::{
+    emit::{add, emit, header, lose, now},
+    filter::current_ids,
+    maps::{ALLOCATIONS, RESIZES, entry},
+};
+
+/// Not on the program's stack, of which the verifier wants every byte written.
+#[unsafe(no_mangle)]
+static NO_RESIZES: ResizeCounter = ResizeCounter {
+    calls: [0; Resize::ALL.len()],
+    copied: 0,
+    grown: 0,
+    unsized_moves: 0,
+    unsized_bytes: 0,
+};
+
+/// A call begins.
+#[inline(always)]
+pub fn ask(thread: &mut Thread, site: &Site, call: AllocationCall, bytes: Option<u64>, block: u64) {
+    let Some(bytes) = bytes else { return };
+    let asked = &mut thread.asked;
+    (asked.bytes, asked.block) = (bytes, block);
+    if call.resizes() {
+        asked.header = chunk_header(site, block);
+        asked.what = Asked::RESIZE;
+    } else if call.returns_block() {
+        asked.what = Asked::BLOCK;
+    }
+}
+
+/// It returns this.
+#[inline(always)]
+pub fn answer(thread: &mut Thread, site: &Site, address: u64) {
+    let asked = thread.asked;
+    thread.asked.what = Asked::NOTHING;
+    if asked.what == Asked::NOTHING {
+        return;
+    }
+    let call = thread.allocation_call.wrapping_sub(1);
+    let key = AllocationKey { process: thread.process, call, reserved: 0 };
+    if address == 0 && asked.bytes != 0 {
+        match entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) {
+            // SAFETY: from the map, checked.
+            Some(counter) => add(unsafe { &raw mut (*counter).failures }, 1),
+            None => lose(Loss::CounterTable),
+        }
+    }
+    if asked.what == Asked::RESIZE {
+        let after = chunk_header(site, address);
+        let resize = asked.resized(address, after);
+        count(&key, &asked, resize, after.usable());
+        if thread.sampled_ns != 0 && address != 0 {
+            record(thread, &asked, resize, after.usable());
+        }
+    }
+}
+
+#[inline(always)]
+fn chunk_header(site: &Site, block: u64) -> ChunkHeader {
+    if site.has_headers == 0 || block == 0 {
+        return ChunkHeader(0);
+    }
+    // SAFETY: the helper checks the address and fails on one that cannot be read.
+    let size = unsafe { bpf_probe_read_user(block.wrapping_sub(8) as *const u64) };
+    ChunkHeader(size.unwrap_or(0))
+}
+
+#[inline(always)]
+fn count(key: &AllocationKey, asked: &Asked, resize: Resize, after: u64) {
+    let Some(counter) = entry(&RESIZES, key, &NO_RESIZES) else {
+        lose(Loss::CounterTable);
+        return;
+    };
+    let before = asked.header.usable();
+    let has_sizes = after != 0 && (before != 0 || asked.block == 0);
+    // SAFETY: from the map, checked; there are as many counts as numbers of a resize.
+    unsafe {
+        add((&raw mut (*counter).calls).cast::<u64>().add(resize as usize), 1);
+        if has_sizes && after > before {
+            add(&raw mut (*counter).grown, after - before);
+        }
+        if matches!(resize, Resize::Moved) {
+            if before != 0 {
+                add(&raw mut (*counter).copied, copied(before, asked.bytes));
+            } else {
+                add(&raw mut (*counter).unsized_moves, 1);
+                add(&raw mut (*counter).unsized_bytes, asked.bytes);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn record(thread: &Thread, asked: &Asked, resize: Resize, after: u64) {
+    let (tid, _) = current_ids();
+    emit(
+        || ResizeRecord {
+            header: header(RecordKind::BlockResized, thread.process, tid, now()),
+            sample: SampleId { time_ns: thread.sampled_ns, tid, reserved: 0 },
+            bytes: asked.bytes,
+            before: asked.header.usable(),
+            after,
+            resize: resize as u32,
+            reserved: 0,
+        },
+        Loss::BlockRecords,
+    );
+}
