@@ -40,6 +40,9 @@ const MOVES_PER_SECOND: f64 = 10.0;
 /// Fewer CPU samples leave the cost uncertain.
 const CPU_SAMPLES: u64 = 30;
 
+/// The part of the window in which results have to be seen, so that calls and CPU time are of the same time.
+const SAME_PACE: f64 = 0.9;
+
 /// A function that lets blocks grow.
 struct Site<'a> {
     /// The stack that copies most.
@@ -117,11 +120,13 @@ impl<'a> Copies<'a> {
         let without = |times: f64| (1.0 - times / self.times).max(0.0);
         let per_second = value * without(1.0) / self.window;
         let calls = self.all.resized().saturating_add(self.all.fresh) as f64 / self.all.seconds;
+        // While results are seen the process is slower: its calls are not as many as in the rest.
+        let is_one_pace = self.all.seconds >= SAME_PACE * self.window;
         Saving {
             cpu_seconds_per_second: per_second,
             low: (value - error).max(0.0) * without(2.0) / self.window,
             high: (value + error) / self.window,
-            cpu_seconds_per_cycle: per_second / calls,
+            cpu_seconds_per_cycle: if is_one_pace { per_second / calls } else { 0.0 },
             ..Saving::default()
         }
     }
