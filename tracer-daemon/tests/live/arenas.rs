@@ -8,7 +8,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     cure::{Workload, find, nothing_found},
     losses::{is_all_but, may_skip_programs, no_loss},
-    support::{Machine, Target, Tracer, built, ensure},
+    support::{Machine, Target, Tracer, built, ensure, one_of},
     trial,
 };
 
@@ -33,8 +33,10 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let time = machine.is_vm().then(|| "an emulated CPU's time proves nothing".to_owned());
     let root = || time.clone().or_else(|| machine.cannot_trace());
     let mut trials = vec![
-        trial("arena_contention_is_found", root(), found),
-        trial("arenas_of_their_own_save_the_waiting_that_was_predicted", root(), saving),
+        trial("arena_contention_is_found", root(), || one_of(3, found)),
+        trial("arenas_of_their_own_save_the_waiting_that_was_predicted", root(), || {
+            one_of(3, saving)
+        }),
     ];
     // Linux 5.10 refuses it: "invalid bpf_context access".
     let fentry = (!machine.works("futex", "fentry")).then(|| "refused by this kernel".to_owned());

@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     cure::{Workload, find, nothing_found},
     losses::no_loss,
-    support::{Machine, Target, Tracer, ensure},
+    support::{Machine, Target, Tracer, ensure, one_of},
     trial,
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let missing = || vm.clone().or_else(|| machine.cannot_use("major_faults", "perf"));
     vec![
         trial("major_faults_are_counted_and_placed", missing(), found),
-        trial("read_ahead_saves_the_waiting_that_was_predicted", missing(), saving),
+        trial("read_ahead_saves_the_waiting_that_was_predicted", missing(), || one_of(3, saving)),
     ]
 }
 

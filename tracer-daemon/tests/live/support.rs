@@ -263,6 +263,20 @@ pub(crate) fn ensure(holds: bool, why: impl Into<String>) -> Result<(), Failed> 
     if holds { Ok(()) } else { Err(why.into().into()) }
 }
 
+/// Makes up to so many attempts at what chance may spoil, and fails with all their reasons: a neighbour may
+/// change the machine's pace, and an interval of 95 % may miss.
+pub(crate) fn one_of(
+    attempts: usize,
+    attempt: impl Fn() -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut reasons = Vec::new();
+    for _ in 0..attempts {
+        let Err(why) = attempt() else { return Ok(()) };
+        reasons.push(why);
+    }
+    Err(format!("{attempts} attempts: {reasons:?}").into())
+}
+
 /// Waits until it holds, or fails.
 pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) -> Result<(), Failed> {
     let begin = Instant::now();

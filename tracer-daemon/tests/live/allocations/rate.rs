@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 
 use super::{allocations, program};
-use crate::support::{Target, Tracer, ensure};
+use crate::support::{Target, Tracer, ensure, one_of};
 
 /// Enough for some moments in which the probes are in.
 const DURATION: &str = "20s";
@@ -13,9 +13,7 @@ const WORK: &str = "20000";
 
 /// One interval of twenty may miss, and hardly two.
 pub(super) fn holds_the_truth() -> Result<(), Failed> {
-    one_interval().or_else(|missed| {
-        one_interval().map_err(|again| format!("twice: {missed:?}, {again:?}").into())
-    })
+    one_of(2, one_interval)
 }
 
 fn one_interval() -> Result<(), Failed> {
