@@ -5,7 +5,7 @@ use std::process::Command;
 use alloctrace::{diagnose::Finding, sink::Recording};
 use libtest_mimic::Failed;
 
-use crate::support::{Target, Tracer, ensure, workload};
+use crate::support::{Target, Tracer, ensure, is_vm, workload};
 
 /// Runs that the fastest is taken of: a neighbour can only make a run slower.
 const RUNS: usize = 3;
@@ -41,9 +41,15 @@ pub(crate) fn find<'a>(recording: &'a Recording, id: &str) -> Result<&'a Finding
     found.ok_or_else(|| format!("no {id} among {:?}", recording.findings).into())
 }
 
+/// What was found, but for what the machine itself does: with the probes on them, look-ups take a tenth of
+/// the time and more where the CPU is emulated.
+pub(crate) fn findings(recording: &Recording) -> impl Iterator<Item = &Finding> {
+    recording.findings.iter().filter(|finding| !(is_vm() && finding.id == "find-vma-hot"))
+}
+
 /// Fails if anything was found.
 pub(crate) fn nothing_found(recording: &Recording) -> Result<(), Failed> {
-    let found: Vec<_> = recording.findings.iter().map(|finding| &finding.summary).collect();
+    let found: Vec<_> = findings(recording).map(|finding| &finding.summary).collect();
     ensure(found.is_empty(), format!("found in a healthy program: {found:?}"))
 }
 

@@ -4,7 +4,7 @@ use alloctrace::diagnose::{Finding, Severity};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    cure::{Workload, find, nothing_found, saves},
+    cure::{Workload, find, findings, nothing_found, saves},
     support::{Machine, ensure, one_of, same},
     trial,
 };
@@ -19,22 +19,19 @@ const FORKS: Workload<'_> =
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let root = || machine.cannot_trace();
-    let emulated = machine.is_vm();
     let no_time =
-        root().or_else(|| emulated.then(|| "an emulated CPU's time proves nothing".into()));
+        root().or_else(|| machine.is_vm().then(|| "an emulated CPU's time proves nothing".into()));
     vec![
-        trial("fault_storm_by_madvise_is_found", root(), move || by_advice(emulated)),
+        trial("fault_storm_by_madvise_is_found", root(), by_advice),
         trial("fault_storm_by_fork_is_found", no_time.clone(), by_fork),
         trial("fault_storm_saves_what_was_predicted", no_time, || one_of(3, saving)),
         trial("pages_that_stay_have_no_finding", root(), || nothing_found(&CURED.traced()?)),
     ]
 }
 
-/// The look-ups that faults need are a tenth of the time where their probes are emulated.
-fn by_advice(emulated: bool) -> Result<(), Failed> {
+fn by_advice() -> Result<(), Failed> {
     let recording = STORM.traced()?;
-    let others = recording.findings.iter().filter(|finding| finding.id != ID);
-    let others = others.filter(|finding| !(emulated && finding.id == "find-vma-hot"));
+    let others = findings(&recording).filter(|finding| finding.id != ID);
     same("other findings", others.collect(), Vec::<&Finding>::new())?;
     let finding = storm(&recording)?;
     same("bytes", finding.cause.bytes, Some(64 << 12))?;

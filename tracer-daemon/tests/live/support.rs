@@ -27,7 +27,7 @@ impl Machine {
     /// Asks the doctor.
     pub(crate) fn look() -> Self {
         let root = rustix::process::geteuid().is_root();
-        let vm = std::env::var("ALLOCTRACE_TIER").is_ok_and(|tier| tier == "vm");
+        let vm = is_vm();
         let rungs = if root { rungs().unwrap_or_default() } else { Vec::new() };
         Self { root, vm, rungs }
     }
@@ -76,6 +76,11 @@ impl Machine {
     pub(crate) fn is_vm(&self) -> bool {
         self.vm
     }
+}
+
+/// Whether this is one of the project's own virtual machines.
+pub(crate) fn is_vm() -> bool {
+    std::env::var("ALLOCTRACE_TIER").is_ok_and(|tier| tier == "vm")
 }
 
 fn rungs() -> Option<Vec<(String, String, Option<String>)>> {

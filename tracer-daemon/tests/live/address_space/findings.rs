@@ -51,14 +51,29 @@ fn trace(options: &[&str]) -> Result<Recording, Failed> {
     tracer.interrupt()
 }
 
+/// The limit of areas, which goes back to what it was.
+struct Limit(Vec<u8>);
+
+impl Limit {
+    const FILE: &str = "/proc/sys/vm/max_map_count";
+
+    fn lower(limit: &str) -> Result<Self, Failed> {
+        let before = Self(std::fs::read(Self::FILE)?);
+        std::fs::write(Self::FILE, limit)?;
+        Ok(before)
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::FILE, &self.0);
+    }
+}
+
 /// An emulated CPU takes minutes for 64,000 areas, and the machine is the tests' own.
 fn announced_early() -> Result<(), Failed> {
-    const LIMIT: &str = "/proc/sys/vm/max_map_count";
-    let usual = std::fs::read(LIMIT)?;
-    std::fs::write(LIMIT, "12000")?;
-    let result = announced();
-    std::fs::write(LIMIT, usual)?;
-    result
+    let _before = Limit::lower("24000")?;
+    announced()
 }
 
 /// Nearly all areas that the limit allows, 64,000 of 65,530, and some more each moment.
