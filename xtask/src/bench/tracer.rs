@@ -28,7 +28,7 @@ pub(super) enum Tracer {
     Malloc,
     /// With every call of the allocator, and nothing else.
     EveryCall,
-    /// Empty programs of bpftrace where alloctrace has its probes.
+    /// Empty programs of bpftrace at the beginning of the same functions.
     EmptyProbes,
     /// The allocator's calls, bytes and sizes.
     BpftraceMalloc,
@@ -159,18 +159,11 @@ fn signals() -> Result<BTreeSet<String>> {
     Ok(rungs.iter().filter_map(|rung| rung["signal"].as_str()).map(str::to_owned).collect())
 }
 
-/// bpftrace's words for where alloctrace has its probes on `malloc` and `free`. An offset in the C library's
-/// file is the address in it, as bpftrace wants it.
+/// Where the workload's calls begin, for bpftrace. Debian's refuses any other instruction.
 fn malloc_and_free(pid: &str) -> Result<[String; 2]> {
     let patient = doctor(&["--pid", pid])?;
     let file = patient["module"].as_str().context("the workload has no allocator")?;
-    let probes = patient["probes"].as_array().context("the doctor has no probes")?;
-    let place = |function: &str| {
-        let probe = probes.iter().find(|probe| probe["function"] == function)?;
-        Some(format!("uprobe:{file}:{:#x}", probe["file_offset"].as_u64()?))
-    };
-    let missing = "malloc or free cannot be probed";
-    Ok([place("malloc").context(missing)?, place("free").context(missing)?])
+    Ok(["malloc", "free"].map(|function| format!("uprobe:{file}:{function}")))
 }
 
 /// What the doctor says.
@@ -210,6 +203,9 @@ impl Running {
         let Some(mut child) = self.0 else {
             return Ok(());
         };
+        if let Some(status) = child.try_wait()? {
+            bail!("a tracer ended with {status} while it was measured");
+        }
         let pid = child.id().to_string();
         sh::run(Command::new("kill").args(["-INT", &pid]))?;
         let begin = Instant::now();
