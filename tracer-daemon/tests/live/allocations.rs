@@ -100,8 +100,19 @@ fn measure(
     rounds: u64,
     options: &[&str],
 ) -> Result<(Recording, u64), Failed> {
+    measure_after(command, rounds, options, |_| Ok(()))
+}
+
+/// The same after something was done to it.
+fn measure_after(
+    command: &mut Command,
+    rounds: u64,
+    options: &[&str],
+    act: impl FnOnce(u32) -> Result<(), Failed>,
+) -> Result<(Recording, u64), Failed> {
     let mut target = Target::start(command.args([THREADS.to_string(), rounds.to_string()]));
     target.hear("ready");
+    act(target.pid())?;
     let tracer = Tracer::attach(target.pid(), options);
     target.nudge();
     let done = target.hear("done");
@@ -110,6 +121,12 @@ fn measure(
     target.nudge();
     ensure(target.child.wait()?.success(), "the target did not end well")?;
     Ok((recording, kept))
+}
+
+/// Why calls are not counted, or not any more.
+fn reason(recording: &Recording) -> &str {
+    let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
+    row.and_then(|row| row.reason.as_deref()).unwrap_or_default()
 }
 
 fn allocations(recording: &Recording) -> Result<&Allocations, Failed> {
@@ -241,8 +258,8 @@ fn too_small() -> Result<(), Failed> {
     let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
     let row = row.ok_or("malloc has no row")?;
     same("status", row.status.as_str(), "stopped")?;
-    let reason = row.reason.as_deref().unwrap_or_default();
-    ensure(reason.contains("--budget"), reason)?;
+    let said = reason(&recording);
+    ensure(said.contains("--budget"), said)?;
     ensure(allocations(&recording)?.sampled, "it says that every call was counted")
 }
 
@@ -270,7 +287,6 @@ fn unknown_allocator() -> Result<(), Failed> {
     let recording = tracer.interrupt()?;
     same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 20)?;
     same("allocations", recording.snapshot.allocations.is_none(), true)?;
-    let row = recording.snapshot.tracer.probes.iter().find(|row| row.signal == "malloc");
-    let reason = row.and_then(|row| row.reason.as_deref()).unwrap_or_default();
-    ensure(reason.contains("tells its allocator"), reason)
+    let said = reason(&recording);
+    ensure(said.contains("tells its allocator"), said)
 }

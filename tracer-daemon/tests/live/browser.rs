@@ -5,7 +5,8 @@ use std::process::Command;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    support::{Machine, Target, Tracer, alloctrace, ensure, truth},
+    losses::recorded_whole,
+    support::{Machine, Target, alloctrace, ensure, truth},
     trial,
 };
 
@@ -17,12 +18,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
 fn understood() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let (recording, page) = (directory.path().join("r.json"), directory.path().join("r.html"));
-    let mut target = Target::start(Command::new(truth()).args(["2", "100"]));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), &[]);
-    target.nudge();
-    target.hear("done");
-    tracer.interrupt()?.save(&recording)?;
+    let target = Target::start(Command::new(truth()).args(["2", "100"]));
+    recorded_whole(target, &[])?.save(&recording)?;
     let [recording, page] = [&recording, &page].map(|path| path.to_string_lossy());
     let done = alloctrace(&["report", &recording, "--format", "html", "--output", &page]);
     ensure(done.status.success(), String::from_utf8_lossy(&done.stderr))?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{
     errors::nothing_is_left,
     redis::Redis,
-    support::{Ended, Machine, alloctrace, ensure, state, wait_until},
+    support::{Ended, Machine, alloctrace, compile, ensure, state, wait_until},
     trial,
 };
 
@@ -132,8 +132,7 @@ fn exceptions() -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let (source, program) = (directory.path().join("throws.cc"), directory.path().join("throws"));
     fs::write(&source, THROWS)?;
-    let compiled = Command::new("g++").args(["-O1", "-o"]).args([&program, &source]).status()?;
-    ensure(compiled.success(), "g++ failed")?;
+    compile("g++", &["-O1"], &source, &program)?;
     let target = Ended(Command::new(&program).spawn()?);
     rounds(target.0.id())
 }

@@ -1,9 +1,11 @@
 //! Starting targets and tracers, and waiting for what they say instead of for time to pass.
 #![expect(clippy::panic, reason = "a test may panic")]
 
+mod programs;
+
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -12,6 +14,8 @@ use std::{
 use alloctrace::{census::ProcRoot, sink::Recording};
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) use programs::{built, compile, truth, workload};
 
 /// The program under test.
 pub(crate) const ALLOCTRACE: &str = env!("CARGO_BIN_EXE_alloctrace");
@@ -95,38 +99,6 @@ fn rungs() -> Option<Vec<(String, String, Option<String>)>> {
             })
             .collect(),
     )
-}
-
-/// The C program that makes known numbers of calls.
-pub(crate) fn truth() -> PathBuf {
-    built("truth", &["-static", "-O1", "-pthread"])
-}
-
-/// A C program, from the source of the name before the first `-`; built here unless somebody did it
-/// before.
-pub(crate) fn built(name: &str, flags: &[&str]) -> PathBuf {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let source = name.split('-').next().unwrap_or(name);
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live");
-    let source = sources.join(format!("{source}.c"));
-    if !is_newer(&program, &source) || !is_newer(&program, &sources.join("program.h")) {
-        let mut compiler = Command::new("cc");
-        let status = compiler.args(flags).arg("-o").args([&program, &source]).status();
-        assert!(status.is_ok_and(|status| status.success()), "cc cannot build {name}");
-    }
-    program
-}
-
-/// Where there is no source, as in the virtual machines, the program is what it is.
-fn is_newer(program: &Path, source: &Path) -> bool {
-    let time = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
-    time(program).is_some_and(|built| time(source).is_none_or(|changed| changed <= built))
-}
-
-/// An example workload.
-pub(crate) fn workload(name: &str) -> PathBuf {
-    let directory = Path::new(ALLOCTRACE).parent().expect("a program lies in a directory");
-    directory.join("examples").join(name)
 }
 
 /// A process that says lines and waits for lines.

@@ -12,11 +12,11 @@ use alloctrace::sink::Recording;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
-use super::{FLAGS, ROUNDS, THREADS, allocations, equals_the_truth, true_functions};
+use super::{FLAGS, ROUNDS, THREADS, allocations, equals_the_truth, reason, true_functions};
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
     errors::{fails, nothing_is_left},
-    support::{ALLOCTRACE, Machine, built, ensure, same},
+    support::{ALLOCTRACE, Machine, built, compile, ensure, same},
     trial,
 };
 
@@ -93,12 +93,6 @@ impl Traced {
         let functions = &allocations(&self.recording)?.functions;
         Ok(functions.iter().map(|(name, one)| (name.as_str(), (one.calls, one.bytes))).collect())
     }
-
-    fn reason(&self) -> &str {
-        let mut rows = self.recording.snapshot.tracer.probes.iter();
-        let row = rows.find(|row| row.signal == "malloc");
-        row.and_then(|row| row.reason.as_deref()).unwrap_or_default()
-    }
 }
 
 /// The program that knows its calls, and what it said of them.
@@ -141,16 +135,6 @@ fn musl() -> Result<(), Failed> {
     from_the_first_call("", &program)
 }
 
-pub(super) fn compile(
-    compiler: &str,
-    flags: &[&str],
-    source: &Path,
-    program: &Path,
-) -> Result<(), Failed> {
-    let done = Command::new(compiler).args(flags).arg("-o").args([program, source]).status()?;
-    ensure(done.success(), format!("{compiler} failed"))
-}
-
 const CONSTRUCTOR: &str = "
 #include <stdlib.h>
 __attribute__((constructor)) static void begin(void)
@@ -186,7 +170,8 @@ fn executes_another() -> Result<(), Failed> {
     let command = format!("exec {} alone 10 {STATUS}", program.display());
     let traced = run("", &["sh", "-c", &command])?;
     traced.ended_with(STATUS)?;
-    ensure(traced.reason().contains("executed another program"), traced.reason())
+    let said = reason(&traced.recording);
+    ensure(said.contains("executed another program"), said)
 }
 
 fn has_no_tracer() -> Result<(), Failed> {

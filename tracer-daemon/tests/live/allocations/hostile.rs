@@ -6,15 +6,14 @@ use std::{
     process::Command,
 };
 
-use alloctrace::sink::Recording;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
-use super::{ROUNDS, THREADS, commands::compile, equals_the_truth, program};
+use super::{ROUNDS, equals_the_truth, measure_after, program};
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
     errors::nothing_is_left,
-    support::{ALLOCTRACE, Machine, Target, Tracer, alloctrace, ensure, same},
+    support::{ALLOCTRACE, Machine, Target, Tracer, alloctrace, compile, ensure, same},
     trial,
 };
 
@@ -80,15 +79,8 @@ fn counted(
     command: &mut Command,
     act: impl FnOnce(u32) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    let mut target = Target::start(command.args([THREADS.to_string(), ROUNDS.to_string()]));
-    target.hear("ready");
-    act(target.pid())?;
-    let tracer = Tracer::attach(target.pid(), &["--malloc", "--budget", "100%"]);
-    target.nudge();
-    let kept = target.hear("done").trim_start_matches("done ").parse()?;
-    let recording = tracer.interrupt()?;
-    target.nudge();
-    ensure(target.child.wait()?.success(), "the target did not end well")?;
+    let options = ["--malloc", "--budget", "100%"];
+    let (recording, kept) = measure_after(command, ROUNDS, &options, act)?;
     equals_the_truth(&recording, ROUNDS, kept)
 }
 
@@ -146,17 +138,11 @@ fn says(target: &mut Target, reason: &str) -> Result<(), Failed> {
     target.nudge();
     target.hear("done");
     let recording = tracer.interrupt()?;
-    let said = why(&recording);
+    let said = super::reason(&recording);
     ensure(said.contains(reason), said)?;
     target.nudge();
     ensure(target.child.wait()?.success(), "the target did not end well")?;
     nothing_is_left()
-}
-
-fn why(recording: &Recording) -> &str {
-    let mut rows = recording.snapshot.tracer.probes.iter();
-    let row = rows.find(|row| row.signal == "malloc");
-    row.and_then(|row| row.reason.as_deref()).unwrap_or_default()
 }
 
 fn compiled(directory: &TempDir, text: &str, flags: &[&str]) -> Result<PathBuf, Failed> {
