@@ -117,6 +117,12 @@ impl AllocationCall {
         }
     }
 
+    /// Whether it asks for nothing, and only gives a block back.
+    #[must_use]
+    pub const fn gives_back(self) -> bool {
+        self.bytes([0; 3]).is_none()
+    }
+
     /// Whether it wants a block to have another size.
     #[must_use]
     pub const fn resizes(self) -> bool {
@@ -231,28 +237,44 @@ pub struct Site {
     pub code_start: u64,
     /// … to before here; a call from there is part of another.
     pub code_end: u64,
-    /// A [`ProbeCost`].
-    pub cost: u32,
+    /// A [`HitCounter`].
+    pub counter: u32,
     /// 1: before each block stands a [`crate::ChunkHeader`].
     pub has_headers: u32,
 }
 
-/// What the kernel does at a hit, and so its price: for the instruction that the probe replaces, and for
-/// a sample besides.
+/// Hits are counted by what the kernel does at one, which is their price, and by whether the function only
+/// gives a block back: probes on either half of the functions alone tell what the probes take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum ProbeCost {
-    /// It does what the instruction would have done.
+pub enum HitCounter {
+    /// The kernel does what the instruction would have done.
     Emulated = 0,
     /// It steps over a copy of the instruction, with a second trap.
     Stepped = 1,
-    /// The program copies the stack.
-    Sampled = 2,
+    /// As [`Self::Emulated`], where a block is given back.
+    EmulatedBack = 2,
+    /// As [`Self::Stepped`], where a block is given back.
+    SteppedBack = 3,
+    /// The program copied the stack besides.
+    Sampled = 4,
 }
 
-impl ProbeCost {
+impl HitCounter {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Emulated, Self::Stepped, Self::Sampled];
+    pub const ALL: [Self; 5] =
+        [Self::Emulated, Self::Stepped, Self::EmulatedBack, Self::SteppedBack, Self::Sampled];
+
+    /// That of a probe in a function.
+    #[must_use]
+    pub const fn of(call: AllocationCall, is_emulated: bool) -> Self {
+        match (call.gives_back(), is_emulated) {
+            (false, true) => Self::Emulated,
+            (false, false) => Self::Stepped,
+            (true, true) => Self::EmulatedBack,
+            (true, false) => Self::SteppedBack,
+        }
+    }
 }
 
 crate::shared!(AllocationKey, AllocationCounter, ExactSizeKey, SiteKey, Site);

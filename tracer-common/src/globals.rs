@@ -113,6 +113,18 @@ pub struct Config {
     pub may_wake: u32,
 }
 
+/// What the probes on an allocator do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counting {
+    /// They see nothing.
+    Off = 0,
+    /// They count.
+    On = 1,
+    /// They do the same work and add nothing, so that their hits take the same time.
+    Rehearsed = 2,
+}
+
 /// What user space changes while the programs run.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -127,8 +139,8 @@ pub struct Control {
     pub syscalls: u32,
     /// Faults that a sample of the perf event stands for at present.
     pub fault_weight: u32,
-    /// 1 while every probe on the target's allocator is in. In between, while they are put in and
-    /// taken out one by one, functions would not be counted for the same time.
+    /// A [`Counting`]. Other than off while every probe on the target's allocator is in; in between, while
+    /// they are put in and taken out one by one, functions would not be counted for the same time.
     pub allocations: u32,
     /// Bytes that a thread asks its allocator for between two sampled calls, on average; 0: as many as
     /// [`crate::suitable_gap`] finds for it.

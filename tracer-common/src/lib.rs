@@ -16,7 +16,7 @@ mod sampling;
 mod syscall;
 
 pub use allocation::{
-    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, LARGEST_EXACT_SIZE, ProbeCost,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, HitCounter, LARGEST_EXACT_SIZE,
     SIZE_CLASSES, Site, SiteKey, size_class,
 };
 pub use block::{BlockKey, BlockRecord, SampleId};
@@ -28,7 +28,7 @@ pub use events::{
     CpuSample, FaultSample, Fork, FutexWait, Header, KERNEL_FRAMES, MemoryCall, RecordKind,
     STACK_BYTES, STACK_FRAMES, StackHead, USER_CS_64, UserRegisters, UserStack, WithStack,
 };
-pub use globals::{Config, Control, KernelLayout, UNKNOWN_OFFSET};
+pub use globals::{Config, Control, Counting, KernelLayout, UNKNOWN_OFFSET};
 pub use lock::{FutexWaits, LockKey, LockWaits};
 pub use lookup::{Lookup, LookupCounts, LookupSample};
 pub use process::{COMM_LENGTH, ProcessId, TICK_NS, Target, Thread};

@@ -7,8 +7,8 @@ use aya_ebpf::{
 };
 use tracer_common::{
     AllocationCounter, AllocationKey, BlockKey, Control, ErrnoKey, ExactSizeKey, ExitTotals,
-    FaultTime, FutexWaits, Lifecycle, LockKey, LockWaits, LookupCounts, Loss, ProbeCost, ProcessId,
-    ResizeCounter, SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
+    FaultTime, FutexWaits, HitCounter, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
+    ProcessId, ResizeCounter, SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
 };
 
 /// Processes to trace, by pid.
@@ -106,10 +106,10 @@ pub static EXACT_SIZES: PerCpuHashMap<ExactSizeKey, u64> =
 pub static RESIZES: PerCpuHashMap<AllocationKey, ResizeCounter> =
     PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// Hits of probes on allocators, by [`ProbeCost`].
+/// Hits of probes on allocators, by [`HitCounter`].
 #[map]
 pub static PROBE_HITS: PerCpuArray<u64> =
-    PerCpuArray::with_max_entries(ProbeCost::ALL.len() as u32, 0);
+    PerCpuArray::with_max_entries(HitCounter::ALL.len() as u32, 0);
 
 /// Always empty. A program that may call another one by it keeps its variables on the thread's own stack.
 ///

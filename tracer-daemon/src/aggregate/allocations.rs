@@ -129,7 +129,7 @@ impl Allocations {
         counters: &HashMap<AllocationCall, AllocationCounter>,
         is_seen: impl Fn(AllocationCall) -> bool,
     ) -> Self {
-        for (call, counter) in counters.iter().filter(|(call, _)| !gives_back(**call)) {
+        for (call, counter) in counters.iter().filter(|(call, _)| !call.gives_back()) {
             if let Some(totals) = self.functions.get_mut(call.name()) {
                 totals.failures = is_seen(*call).then_some(counter.failures);
             }
@@ -145,12 +145,8 @@ impl Allocations {
             let calls = functions.filter_map(|call| Some(self.functions.get(call.name())?.calls));
             calls.fold(0, u64::saturating_add)
         };
-        (calls(|call| !gives_back(call) && !call.resizes()), calls(gives_back))
+        (calls(|call| !call.gives_back() && !call.resizes()), calls(AllocationCall::gives_back))
     }
-}
-
-fn gives_back(call: AllocationCall) -> bool {
-    call.bytes([0; 3]).is_none()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use tracer_common::{AllocationCall, ProbeCost, Site, SiteKey};
+use tracer_common::{AllocationCall, HitCounter, Site, SiteKey};
 
 use super::{
     Allocator, Family,
@@ -33,6 +33,14 @@ pub struct Place {
     pub key: SiteKey,
     /// What it sees.
     pub site: Site,
+}
+
+impl Place {
+    /// Whether the kernel emulates the instruction.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        self.site.counter == HitCounter::of(self.call, true) as u32
+    }
 }
 
 /// The probes on a process's allocator.
@@ -141,9 +149,9 @@ impl Mapped<'_> {
         let pushed = u32::try_from(hook.pushed).ok()?;
         let key = SiteKey { address, pid: self.pid, reserved: 0 };
         let (code_start, code_end) = (self.code_start, self.code_end);
-        let cost = if hook.emulated { ProbeCost::Emulated } else { ProbeCost::Stepped } as u32;
+        let counter = HitCounter::of(call, hook.emulated) as u32;
         let has_headers = u32::from(self.found.allocator.family == Family::Glibc);
-        let site = Site { call: call as u32, pushed, code_start, code_end, cost, has_headers };
+        let site = Site { call: call as u32, pushed, code_start, code_end, counter, has_headers };
         Some(Place { call, file_offset, key, site })
     }
 }
@@ -194,7 +202,7 @@ mod tests {
         let place = found.places.iter().find(|place| place.site.call == malloc).unwrap();
         let own = libc::malloc as *const () as u64;
         assert!((own..own + 64).contains(&place.key.address));
-        assert_eq!(place.site.cost, ProbeCost::Emulated as u32);
+        assert!(place.is_emulated());
         assert!((place.site.code_start..place.site.code_end).contains(&own));
         let results = found.results.iter().filter(|place| place.site.call == malloc);
         assert!(results.clone().count() > 0 && !found.untold.contains(&"malloc"));

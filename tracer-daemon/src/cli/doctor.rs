@@ -7,7 +7,6 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use tracer_common::ProbeCost;
 
 use super::tracing::Format;
 use crate::{
@@ -132,7 +131,7 @@ fn examine_process(pid: u32) -> Result<Patient, Error> {
     let probe = |place: Place| AllocatorProbe {
         function: place.call.name(),
         file_offset: place.file_offset,
-        emulated: place.site.cost == ProbeCost::Emulated as u32,
+        emulated: place.is_emulated(),
     };
     let probes = places.into_iter().map(probe).collect();
     Ok(Patient { pid, comm, allocator, module, probes, refused })

@@ -5,6 +5,7 @@ mod links;
 mod price;
 mod probes;
 mod readings;
+mod timetable;
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ use aya::{
     util::nr_cpus,
 };
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, ProbeCost, ProcessId,
+    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, HitCounter, ProcessId,
     ResizeCounter, Site, SiteKey,
 };
 
@@ -64,14 +64,14 @@ impl AllocationMaps {
         self.sites.insert(key, site, 0)
     }
 
-    /// Hits of probes so far, in the order of [`ProbeCost::ALL`]: more than calls, for the allocator
+    /// Hits of probes so far, in the order of [`HitCounter::ALL`]: more than calls, for the allocator
     /// may call itself.
     ///
     /// # Errors
     /// When the kernel refuses to read the map.
-    pub fn hits(&self) -> Result<[u64; ProbeCost::ALL.len()], MapError> {
-        let mut hits = [0; ProbeCost::ALL.len()];
-        for (sum, cost) in hits.iter_mut().zip(ProbeCost::ALL) {
+    pub fn hits(&self) -> Result<[u64; HitCounter::ALL.len()], MapError> {
+        let mut hits = [0; HitCounter::ALL.len()];
+        for (sum, cost) in hits.iter_mut().zip(HitCounter::ALL) {
             *sum = self.hits.get(&(cost as u32), 0)?.iter().sum();
         }
         Ok(hits)

@@ -5,8 +5,9 @@ mod resizes;
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
 use tracer_common::{
     AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Asked, BlockKey,
-    BlockRecord, ExactSizeKey, LARGEST_EXACT_SIZE, Loss, ProbeCost, ProcessId, RecordKind,
-    SIZE_CLASSES, SampleId, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
+    BlockRecord, Control, Counting, ExactSizeKey, HitCounter, LARGEST_EXACT_SIZE, Loss, ProcessId,
+    RecordKind, SIZE_CLASSES, SampleId, Site, SiteKey, Thread, exponential_gap, size_class,
+    suitable_gap,
 };
 
 use crate::{
@@ -22,7 +23,10 @@ static NO_ALLOCATIONS: AllocationCounter = AllocationCounter::NONE;
 #[uprobe]
 fn allocator_called(ctx: ProbeContext) -> u32 {
     let Some((site, stack)) = place(&ctx) else { return 0 };
-    let Some(control) = control().filter(|control| control.allocations != 0) else { return 0 };
+    let Some(control) = control().filter(|control| control.allocations != Counting::Off as u32)
+    else {
+        return 0;
+    };
     let Some(thread) = thread() else { return 0 };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
@@ -35,7 +39,8 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         // Whatever call was under way before has thrown an exception instead of returning.
         thread.sampled_ns = 0;
         thread.asked.what = Asked::NOTHING;
-        count(thread, site, bytes, block);
+        let kept = u64::from(control.allocations == Counting::On as u32);
+        count(thread, site, bytes, block, kept);
         if control.blocks != 0 {
             if block != 0 {
                 block_ends(thread, block);
@@ -43,7 +48,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
             resizes::ask(thread, site, call, bytes, block);
         }
         if let Some(bytes) = bytes {
-            sample(&ctx, thread, site, bytes, control.allocation_gap);
+            sample(&ctx, thread, site, bytes, control);
         }
     }
     0
@@ -80,20 +85,20 @@ fn place(ctx: &ProbeContext) -> Option<(&'static Site, u64)> {
     let key = SiteKey { address, pid: current_ids().1, reserved: 0 };
     // SAFETY: user space writes an entry once and never changes it.
     let Some(site) = (unsafe { SITES.get(&key) }) else {
-        hit(ProbeCost::Stepped as u32); // It may be; the budget has to hold.
+        hit(HitCounter::Stepped as u32); // It may be; the budget has to hold.
         lose(Loss::UnknownPlaces);
         // SAFETY: nothing happens; see the map.
         unsafe { NO_PROGRAMS.tail_call(ctx, 0) };
         return None;
     };
-    hit(site.cost);
+    hit(site.counter);
     Some((site, stack.wrapping_add(u64::from(site.pushed))))
 }
 
 /// Every hit costs the target, whether it is a call of the program or not.
 #[inline(always)]
-fn hit(cost: u32) {
-    if let Some(hits) = PROBE_HITS.get_ptr_mut(cost) {
+fn hit(counter: u32) {
+    if let Some(hits) = PROBE_HITS.get_ptr_mut(counter) {
         add(hits, 1);
     }
 }
@@ -120,9 +125,10 @@ fn is_new(thread: &mut Thread, site: &Site, stack: u64) -> bool {
 
 /// Takes the stack of the call that asks for the byte to be sampled.
 #[inline(always)]
-fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, wanted: u32) {
+fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, control: &Control) {
     if thread.allocation_countdown == 0 {
         let suitable = suitable_gap(thread.allocation_gap, thread.allocation_calls);
+        let wanted = control.allocation_gap;
         thread.allocation_gap = if wanted == 0 { suitable } else { wanted };
         thread.allocation_countdown = exponential_gap(random(), thread.allocation_gap);
         thread.allocation_calls = 0;
@@ -133,11 +139,14 @@ fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, want
         return;
     }
     thread.allocation_countdown = 0;
+    if control.allocations != Counting::On as u32 {
+        return;
+    }
     if !has_room_for_stack() {
         lose(Loss::AllocationRecords);
         return;
     }
-    hit(ProbeCost::Sampled as u32);
+    hit(HitCounter::Sampled as u32);
     let (tid, _) = current_ids();
     let header = header(RecordKind::AllocationStack, thread.process, tid, now());
     thread.sampled_ns = header.time_ns;
@@ -145,8 +154,9 @@ fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, want
     emit_with_stack(ctx, sample, Loss::AllocationRecords, Wake::Later);
 }
 
+/// Adds `kept`, 0 or 1, times what the call counts.
 #[inline(always)]
-fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64) {
+fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64, kept: u64) {
     let key = AllocationKey { process: thread.process, call: site.call, reserved: 0 };
     let Some(counter) = entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) else {
         lose(Loss::CounterTable);
@@ -154,24 +164,24 @@ fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64) {
     };
     // SAFETY: from the map, checked; the class's index is below their number.
     unsafe {
-        add(&raw mut (*counter).calls, 1);
-        add(&raw mut (*counter).ended, u64::from(block != 0));
+        add(&raw mut (*counter).calls, kept);
+        add(&raw mut (*counter).ended, kept * u64::from(block != 0));
         if let Some(bytes) = bytes {
-            add(&raw mut (*counter).bytes, bytes);
+            add(&raw mut (*counter).bytes, kept * bytes);
             let class = below::<SIZE_CLASSES>(size_class(bytes));
-            add((&raw mut (*counter).sizes).cast::<u64>().add(class), 1);
+            add((&raw mut (*counter).sizes).cast::<u64>().add(class), kept);
         }
     }
     if let Some(bytes) = bytes.filter(|bytes| *bytes <= LARGEST_EXACT_SIZE) {
-        count_size(thread, site, bytes as u32);
+        count_size(thread, site, bytes as u32, kept);
     }
 }
 
 #[inline(always)]
-fn count_size(thread: &Thread, site: &Site, bytes: u32) {
+fn count_size(thread: &Thread, site: &Site, bytes: u32, kept: u64) {
     let key = ExactSizeKey { process: thread.process, call: site.call, bytes };
     match entry(&EXACT_SIZES, &key, &0) {
-        Some(calls) => add(calls, 1),
+        Some(calls) => add(calls, kept),
         None => lose(Loss::AllocationSizes),
     }
 }

@@ -49,12 +49,21 @@ impl Budget {
         !self.is_unbounded() && spent > time.mul_f64(self.0) + CREDIT / 2
     }
 
-    /// How long the probes have to stay out until `spent` is paid for, and up to as long again by
-    /// chance, of which `random` is the share. `None`: longer than anybody would wait.
-    pub(super) fn pause(self, spent: Duration, time: Duration, random: f64) -> Option<Duration> {
-        let debt = spent.saturating_sub(time.mul_f64(self.0));
-        let payment = Duration::try_from_secs_f64(debt.as_secs_f64() / self.0).ok()?;
-        (payment <= LONGEST_PAUSE).then(|| payment.mul_f64(1.0 + random))
+    /// How long the probes have to stay out until all that was `spent` is paid for, and for about as long as
+    /// pays for the `last` of it: half of that, and as long again by chance, of which `random` is the share.
+    /// Where earlier pauses have paid for more, this one is no shorter, for moments stand for the time before
+    /// them, and few long pauses would outweigh all others. `None`: longer than anybody would wait.
+    pub(super) fn pause(
+        self,
+        spent: Duration,
+        last: Duration,
+        time: Duration,
+        random: f64,
+    ) -> Option<Duration> {
+        let pays = |cost: Duration| Duration::try_from_secs_f64(cost.as_secs_f64() / self.0).ok();
+        let debt = pays(spent.saturating_sub(time.mul_f64(self.0)))?;
+        let usual = pays(last)?.mul_f64(0.5 + random);
+        (debt <= LONGEST_PAUSE).then(|| debt.max(usual).min(LONGEST_PAUSE))
     }
 }
 
@@ -106,10 +115,10 @@ mod tests {
     #[test]
     fn a_pause_pays_for_what_was_spent() {
         let budget = Budget::new(0.01).unwrap();
-        assert_eq!(budget.pause(ms(30), ms(1000), 0.0), Some(ms(2000)));
-        assert_eq!(budget.pause(ms(30), ms(1000), 0.5), Some(ms(3000)));
-        assert_eq!(budget.pause(ms(10), ms(1000), 0.9), Some(ms(0)), "nothing is owed");
-        assert_eq!(budget.pause(ms(601), ms(0), 0.0), None, "a minute and more");
+        assert_eq!(budget.pause(ms(30), ms(5), ms(1000), 0.0), Some(ms(2000)));
+        assert_eq!(budget.pause(ms(30), ms(25), ms(1000), 0.75), Some(ms(3125)));
+        assert_eq!(budget.pause(ms(10), ms(4), ms(1000), 0.5), Some(ms(400)), "nothing is owed");
+        assert_eq!(budget.pause(ms(601), ms(601), ms(0), 0.0), None, "a minute and more");
     }
 
     #[test]
@@ -118,13 +127,14 @@ mod tests {
         let (mut time, mut spent) = (ms(0), ms(0));
         let (switch, tick, leaving, end) = (ms(2), ms(20), ms(110), ms(120_000));
         while time < end {
+            let before = spent;
             // A thread that does nothing but hit probes, also while they come out.
             spent += switch;
             while !budget.is_exceeded(spent, time) {
                 (time, spent) = (time + tick, spent + tick);
             }
             (time, spent) = (time + leaving, spent + leaving);
-            time += budget.pause(spent + switch, time, 0.3).unwrap();
+            time += budget.pause(spent + switch, spent - before, time, 0.3).unwrap();
         }
         assert!(spent <= time.mul_f64(0.01), "{spent:?} in {time:?}");
     }

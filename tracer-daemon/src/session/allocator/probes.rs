@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracer_common::{Control, ProcessId};
+use tracer_common::{Control, Counting, ProcessId};
 
 use self::results::Following;
 use super::{
@@ -24,10 +24,11 @@ use super::{
     links::Links,
     price::PriceMeter,
     readings::{Calls, Readings, kernel_clock, own_cpu_time},
+    timetable::Timetable,
 };
 use crate::{
     aggregate::{
-        allocation_rate::Moments,
+        allocation_rate::Load,
         allocations::{Allocations, Counted, allocations},
         blocks::Blocks,
     },
@@ -59,14 +60,11 @@ pub(in crate::session) struct AllocatorProbes {
     /// When the window began, and what had been spent until then.
     began: Readings,
     spent_before: Duration,
-    /// What was counted before the probes last went out, and when they did.
-    moments: Moments,
-    out_since: Option<Instant>,
-    /// How long the probes were in, up to the last time they came out, and the process's CPU time then.
-    counted: Duration,
-    counted_cpu: Duration,
+    timetable: Timetable,
     /// What stood there when the window ended.
     ended: Option<Readings>,
+    /// What was spent when a pause was last planned.
+    paid: Duration,
     /// How long putting in and taking out took, altogether and the last time that they went in.
     switching: Duration,
     last_switch: Duration,
@@ -78,6 +76,7 @@ pub(in crate::session) struct AllocatorProbes {
 enum State {
     In {
         links: Links,
+        load: Load,
         began: Readings,
     },
     Leaving(JoinHandle<()>),
@@ -109,12 +108,10 @@ impl AllocatorProbes {
             meter,
             state: State::Over,
             began: Readings::now(kernel.maps, process, &Calls::new()),
-            moments: Moments::default(),
-            out_since: None,
+            timetable: Timetable::default(),
             spent_before: Duration::ZERO,
-            counted: Duration::ZERO,
-            counted_cpu: Duration::ZERO,
             ended: None,
+            paid: Duration::ZERO,
             switching: Duration::ZERO,
             last_switch: Duration::ZERO,
             results: None,
@@ -131,8 +128,9 @@ impl AllocatorProbes {
         // Reading takes its time, in which calls are counted as well.
         self.began.at = since;
         self.spent_before = self.spent_ever(maps);
-        if let State::In { began, .. } = &mut self.state {
+        if let State::In { load, began, .. } = &mut self.state {
             *began = self.began;
+            self.timetable.slows(*load, self.began);
         }
         if let Some(following) = &mut self.following {
             following.since = kernel_clock();
@@ -147,7 +145,7 @@ impl AllocatorProbes {
     ) -> Result<(), String> {
         match &self.state {
             // Blocks are not followed any more.
-            State::In { began, .. } if self.out_since.is_some() => {
+            State::In { began, .. } if self.timetable.last().is_some() => {
                 if now >= began.at + MOMENT {
                     self.take_out(&mut kernel)?;
                 }
@@ -170,7 +168,9 @@ impl AllocatorProbes {
     /// The window has ended.
     pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>) {
         let calls = self.calls(kernel.maps);
-        self.ended = Some(self.read(kernel.maps, &calls));
+        let ended = self.read(kernel.maps, &calls);
+        self.ended = Some(ended);
+        self.timetable.slows_no_longer(ended);
         self.no_longer_follows(calls, true);
         if let Err(why) = self.take_out(&mut kernel) {
             log::debug!("{why}");
@@ -185,12 +185,8 @@ impl AllocatorProbes {
         stack_samples: u64,
         blocks: &mut Blocks,
     ) -> Result<Allocations, aya::maps::MapError> {
-        let rate = self.ended.and_then(|ended| {
-            let rest = (ended.at - self.began.at).saturating_sub(self.counted);
-            let cpu = ended.cpu_since(self.began).saturating_sub(self.counted_cpu);
-            self.moments.rate(cpu, rest, |hits| self.meter.prices().seconds(hits))
-        });
-        let duty = self.counted.div_duration_f64(window).min(1.0);
+        let rate = self.ended.and_then(|ended| self.timetable.rate(self.began, ended));
+        let duty = self.timetable.counted().div_duration_f64(window).min(1.0);
         let sizes = maps.allocations.exact_sizes(self.process)?;
         let counted = Counted { window, duty, rate, stack_samples };
         let calls = maps.allocations.read(self.process)?;
@@ -227,8 +223,10 @@ impl AllocatorProbes {
 
     fn plan_return(&mut self, maps: &KernelMaps, now: Instant) -> Result<(), String> {
         self.state = State::Over;
+        self.timetable.slows_no_longer(self.read(maps, &Calls::new()));
         let spent = self.spent(maps) + self.last_switch;
-        let pause = self.budget.pause(spent, now - self.began.at, random::share()).ok_or(
+        let last = spent.saturating_sub(std::mem::replace(&mut self.paid, spent));
+        let pause = self.budget.pause(spent, last, now - self.began.at, random::share()).ok_or(
             "within the budget, the probes would be out for more than a minute at a time; allow for \
              more with --budget",
         )?;
@@ -239,16 +237,28 @@ impl AllocatorProbes {
     fn put_in(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         self.state = State::Over;
         let begin = own_cpu_time();
-        let links = self.attach(kernel, catalog::ALLOCATOR, &self.places.places)?;
+        let load = self.timetable.next_load();
+        self.timetable.slows(load, self.read(kernel.maps, &Calls::new()));
+        let links = self.attach(kernel, catalog::ALLOCATOR, &self.loaded(load))?;
         kernel.control.allocation_gap = self.budget.gap();
-        count(kernel, true);
+        count(kernel, if load == Load::Whole { Counting::On } else { Counting::Rehearsed });
         let began = self.read(kernel.maps, &self.calls(kernel.maps));
         // The target can stand still for as long as this thread works on it. Coming out does the same to it;
         // what takes longer is waiting.
         self.last_switch = own_cpu_time().saturating_sub(begin);
         self.switching += 2 * self.last_switch;
-        self.state = State::In { links, began };
+        self.state = State::In { links, load, began };
         Ok(())
+    }
+
+    /// The places that have probes in such a moment.
+    fn loaded(&self, load: Load) -> Vec<Place> {
+        let has_probe = |place: &&Place| match load {
+            Load::Whole => true,
+            Load::Asking => !place.call.gives_back(),
+            Load::Back => place.call.gives_back(),
+        };
+        self.places.places.iter().filter(has_probe).copied().collect()
     }
 
     fn attach(
@@ -263,18 +273,15 @@ impl AllocatorProbes {
 
     /// Ends counting, and begins to take the probes out.
     fn take_out(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
-        let State::In { links, began } = std::mem::replace(&mut self.state, State::Over) else {
+        let State::In { links, load, began } = std::mem::replace(&mut self.state, State::Over)
+        else {
             return Ok(());
         };
-        count(kernel, false);
+        count(kernel, Counting::Off);
         let calls = self.calls(kernel.maps);
         let now = self.read(kernel.maps, &calls);
-        let before = self.out_since.map_or(Duration::ZERO, |since| began.at - since);
-        let moment = now.moment_since(began, before);
-        self.counted += moment.length;
-        self.counted_cpu += moment.cpu;
-        self.moments.add(moment);
-        self.out_since = Some(now.at);
+        let results = self.following.is_some() && self.timetable.last().is_none();
+        self.timetable.ends(load, began, now, results, self.meter.prices());
         let links = [Some(links), self.results.take()];
         let hits = self.hits(&calls);
         self.no_longer_follows(calls, false);
@@ -289,9 +296,9 @@ impl AllocatorProbes {
 }
 
 /// Opens or closes the gate that all functions have in common.
-fn count(kernel: &mut Kernel<'_>, on: bool) {
-    kernel.control.allocations = u32::from(on);
-    kernel.control.blocks &= u32::from(on);
+fn count(kernel: &mut Kernel<'_>, counting: Counting) {
+    kernel.control.allocations = counting as u32;
+    kernel.control.blocks &= u32::from(counting == Counting::On);
     if let Err(error) = kernel.maps.control(*kernel.control) {
         log::warn!("the kernel programs cannot be told to count: {error}");
     }

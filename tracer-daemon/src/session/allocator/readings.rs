@@ -6,9 +6,14 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use tracer_common::{AllocationCall, AllocationCounter, ProbeCost, ProcessId};
+use tracer_common::{AllocationCall, AllocationCounter, HitCounter, ProcessId};
 
-use crate::{aggregate::allocation_rate::Moment, census::cpu_clock_ns, source::KernelMaps};
+use super::price::Prices;
+use crate::{
+    aggregate::allocation_rate::{Hits, Moment},
+    census::cpu_clock_ns,
+    source::KernelMaps,
+};
 
 /// Counters by function.
 pub(super) type Calls = HashMap<AllocationCall, AllocationCounter>;
@@ -19,7 +24,7 @@ pub(super) struct Readings {
     pub(super) at: Instant,
     calls: u64,
     cpu: Duration,
-    hits: [u64; ProbeCost::ALL.len()],
+    hits: [u64; HitCounter::ALL.len()],
 }
 
 impl Readings {
@@ -34,15 +39,26 @@ impl Readings {
         }
     }
 
-    /// The moment since then, before which nothing was counted for this long.
-    pub(super) fn moment_since(self, begin: Self, before: Duration) -> Moment {
+    /// The moment since then, before which there was none for this long.
+    pub(super) fn moment_since(self, begin: Self, before: Duration, prices: Prices) -> Moment {
         Moment {
             length: self.at - begin.at,
             before,
             calls: self.calls.saturating_sub(begin.calls),
             cpu: self.cpu_since(begin),
-            hits: std::array::from_fn(|at| self.hits[at].saturating_sub(begin.hits[at])),
+            hits: self.hits_since(begin),
+            price: prices.of(self.new_hits(begin)),
         }
+    }
+
+    /// Hits since then.
+    pub(super) fn hits_since(self, begin: Self) -> Hits {
+        let [emulated, stepped, emulated_back, stepped_back, _] = self.new_hits(begin);
+        Hits { asking: emulated + stepped, back: emulated_back + stepped_back }
+    }
+
+    fn new_hits(self, begin: Self) -> [u64; HitCounter::ALL.len()] {
+        std::array::from_fn(|at| self.hits[at].saturating_sub(begin.hits[at]))
     }
 
     /// CPU time since then.

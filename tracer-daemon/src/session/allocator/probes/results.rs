@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tracer_common::{AllocationCounter, ResizeCounter};
+use tracer_common::{AllocationCounter, Counting, HitCounter, ResizeCounter};
 
 use super::{AllocatorProbes, Calls, Kernel, kernel_clock};
 use crate::{
@@ -45,7 +45,7 @@ impl AllocatorProbes {
         self.results =
             Some(self.attach(kernel, catalog::ALLOCATOR_RESULT, &self.places.results)?);
         kernel.control.blocks = 1;
-        super::count(kernel, true);
+        super::count(kernel, Counting::On);
         self.following = Some(Following { since: kernel_clock(), until: None });
         Ok(())
     }
@@ -55,11 +55,12 @@ impl AllocatorProbes {
         let before = hits();
         std::thread::sleep(LOOK);
         let after = hits();
-        let new = std::array::from_fn(|at| after[at].saturating_sub(before[at]));
-        let [emulated, stepped, _] = new;
-        // Each call has a result, and the processor steps over it.
+        let new: [u64; HitCounter::ALL.len()] =
+            std::array::from_fn(|at| after[at].saturating_sub(before[at]));
+        // Each call that asks has a result, and the processor steps over it.
+        let [emulated, stepped, ..] = new;
         let prices = self.meter.prices();
-        let results = prices.of([0, emulated + stepped, 0]);
+        let results = prices.of([0, emulated + stepped, 0, 0, 0]);
         self.budget.allows(prices.of(new) + results, LOOK)
     }
 
@@ -83,7 +84,7 @@ impl AllocatorProbes {
     /// Takes the probes on results out, while calls go on being counted.
     pub(super) fn shed(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
         kernel.control.blocks = 0;
-        super::count(kernel, true);
+        super::count(kernel, Counting::On);
         let calls = self.calls(kernel.maps);
         let hits = self.hits(&calls);
         self.no_longer_follows(calls, false);
