@@ -6,9 +6,9 @@ use super::{allocations, program};
 use crate::support::{Target, Tracer, ensure, one_of};
 
 /// Enough for some moments in which the probes are in.
-const DURATION: &str = "20s";
+const DURATION: &str = "30s";
 
-/// What the program counts to between two pairs, some tens of microseconds.
+/// What the program counts to between two pairs.
 const WORK: &str = "20000";
 
 /// One interval of twenty may miss, and hardly two.
