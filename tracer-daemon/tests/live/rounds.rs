@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Rounds, unless somebody wants more.
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 12;
 /// Rounds in which a target may still grow: the first one leaves it the kernel's area for probes.
 const FIRST: u32 = 3;
 /// What it may grow by from then on, in bytes: this, and a quarter for its own coming and going.
@@ -38,7 +38,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("rounds_leave_redis_as_it_was", lacks(&redis), redis_server),
         trial("rounds_leave_python_as_it_was", lacks(&["python3"]), python),
         trial("rounds_leave_exceptions_as_they_were", lacks(&["g++"]), exceptions),
-        trial("rounds_leave_nginx_as_it_was", lacks(&["nginx"]), nginx),
+        trial("rounds_leave_nginx_as_it_was", lacks(&["nginx", "curl"]), nginx),
+        trial("rounds_leave_a_static_program_as_it_was", lacks(&["musl-gcc"]), of_musl),
     ]
 }
 
@@ -133,6 +134,27 @@ fn exceptions() -> Result<(), Failed> {
     let (source, program) = (directory.path().join("throws.cc"), directory.path().join("throws"));
     fs::write(&source, THROWS)?;
     compile("g++", &["-O1"], &source, &program)?;
+    let target = Ended(Command::new(&program).spawn()?);
+    rounds(target.0.id())
+}
+
+const TAKES: &str = r#"
+#include <stdlib.h>
+int main(void)
+{
+    for (;;) {
+        void *volatile block = malloc(100);
+        block = realloc(block, 5000);
+        free(block);
+    }
+}
+"#;
+
+fn of_musl() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let (source, program) = (directory.path().join("takes.c"), directory.path().join("takes"));
+    fs::write(&source, TAKES)?;
+    compile("musl-gcc", &["-O1", "-static"], &source, &program)?;
     let target = Ended(Command::new(&program).spawn()?);
     rounds(target.0.id())
 }

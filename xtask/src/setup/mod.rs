@@ -74,6 +74,9 @@ impl Group {
                 ("redis-server", "redis-server"),
                 ("redis-tools", "redis-benchmark"),
                 ("python3", "python3"),
+                ("nginx", "nginx"),
+                ("curl", "curl"),
+                ("g++", "g++"),
                 ("musl-tools", "musl-gcc"),
                 ("chromium", "chromium"),
                 // Libraries show themselves by no program; without them their tests are skipped.

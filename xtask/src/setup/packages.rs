@@ -23,6 +23,9 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     Ok(())
 }
 
+/// Packages that start a service of the same name.
+const SERVICES: [&str; 2] = ["nginx", "redis-server"];
+
 /// Installs those of `packages` that are missing.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let missing = missing(packages)?;
@@ -40,9 +43,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     sh::run(apt_get().args(["update", "-qq"]))?;
     sh::run(apt_get().args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing))
         .with_context(|| format!("cannot install {list} (do this Debian's sources have them?)"))?;
-    if missing.contains(&"redis-server") {
-        quieten_redis();
-    }
+    SERVICES.into_iter().filter(|service| missing.contains(service)).for_each(quieten);
     Ok(())
 }
 
@@ -76,10 +77,8 @@ fn apt_get() -> Command {
 }
 
 /// The tests start their own servers; a service that nobody asked for must not stay.
-fn quieten_redis() {
-    for (program, args) in
-        [("service", ["redis-server", "stop"]), ("update-rc.d", ["redis-server", "disable"])]
-    {
+fn quieten(service: &str) {
+    for (program, args) in [("service", [service, "stop"]), ("update-rc.d", [service, "disable"])] {
         // Containers have no service manager, and then nothing was started either.
         let _ = Command::new(program).args(args).output();
     }
