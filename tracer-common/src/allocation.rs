@@ -16,7 +16,7 @@ pub enum AllocationCall {
     Reallocarray = 3,
     /// `posix_memalign(place, alignment, size)`
     PosixMemalign = 4,
-    /// `aligned_alloc(alignment, size)` and `memalign`
+    /// `aligned_alloc(alignment, size)`
     AlignedAlloc = 5,
     /// `valloc(size)`
     Valloc = 6,
@@ -34,11 +34,13 @@ pub enum AllocationCall {
     Rallocx = 12,
     /// jemalloc's `dallocx(block, flags)` and `sdallocx`
     Dallocx = 13,
+    /// `memalign(alignment, size)`, where it is another function than `aligned_alloc`.
+    Memalign = 14,
 }
 
 impl AllocationCall {
     /// Every call, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malloc,
         Self::Calloc,
         Self::Realloc,
@@ -53,6 +55,7 @@ impl AllocationCall {
         Self::Mallocx,
         Self::Rallocx,
         Self::Dallocx,
+        Self::Memalign,
     ];
 
     /// The call with this number, if there is one.
@@ -79,6 +82,7 @@ impl AllocationCall {
             Self::Mallocx => "mallocx",
             Self::Rallocx => "rallocx",
             Self::Dallocx => "dallocx",
+            Self::Memalign => "memalign",
         }
     }
 
@@ -87,7 +91,7 @@ impl AllocationCall {
     pub const fn arguments(self) -> usize {
         match self {
             Self::Reallocarray | Self::PosixMemalign => 3,
-            Self::Calloc | Self::Realloc | Self::AlignedAlloc | Self::Rallocx => 2,
+            Self::Calloc | Self::Realloc | Self::AlignedAlloc | Self::Rallocx | Self::Memalign => 2,
             _ => 1,
         }
     }
@@ -99,7 +103,7 @@ impl AllocationCall {
         match self {
             Self::Malloc | Self::Valloc | Self::Pvalloc | Self::New | Self::Mallocx => Some(first),
             Self::Calloc => Some(first.wrapping_mul(second)),
-            Self::Realloc | Self::AlignedAlloc | Self::Rallocx => Some(second),
+            Self::Realloc | Self::AlignedAlloc | Self::Rallocx | Self::Memalign => Some(second),
             Self::Reallocarray => Some(second.wrapping_mul(third)),
             Self::PosixMemalign => Some(third),
             Self::Free | Self::Delete | Self::Dallocx => None,
@@ -139,14 +143,16 @@ impl AllocationCall {
     #[must_use]
     pub const fn may_end_in(self, other: u32) -> bool {
         let (malloc, free) = (Self::Malloc as u32, Self::Free as u32);
+        let aligned = [Self::AlignedAlloc as u32, Self::Memalign as u32];
         match self {
             Self::Realloc | Self::Rallocx => other == malloc || other == free,
             Self::Reallocarray => other == Self::Realloc as u32 || other == malloc || other == free,
             Self::Calloc | Self::New | Self::Mallocx => other == malloc,
             Self::PosixMemalign | Self::Valloc | Self::Pvalloc => {
-                other == Self::AlignedAlloc as u32 || other == malloc
+                other == aligned[0] || other == aligned[1] || other == malloc
             }
-            Self::AlignedAlloc => other == malloc,
+            Self::AlignedAlloc => other == aligned[1] || other == malloc,
+            Self::Memalign => other == aligned[0] || other == malloc,
             Self::Delete | Self::Dallocx => other == free,
             Self::Malloc | Self::Free => false,
         }

@@ -60,6 +60,7 @@ fn takes_by_rule(one: &SizedCalls) -> bool {
     match one.call {
         AllocationCall::PosixMemalign
         | AllocationCall::AlignedAlloc
+        | AllocationCall::Memalign
         | AllocationCall::Valloc
         | AllocationCall::Pvalloc => false,
         AllocationCall::Realloc | AllocationCall::Reallocarray | AllocationCall::Rallocx => {

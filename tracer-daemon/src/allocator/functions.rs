@@ -12,7 +12,7 @@ pub(super) const FUNCTIONS: [(&str, AllocationCall); 31] = [
     ("reallocarray", AllocationCall::Reallocarray),
     ("posix_memalign", AllocationCall::PosixMemalign),
     ("aligned_alloc", AllocationCall::AlignedAlloc),
-    ("memalign", AllocationCall::AlignedAlloc),
+    ("memalign", AllocationCall::Memalign),
     ("valloc", AllocationCall::Valloc),
     ("pvalloc", AllocationCall::Pvalloc),
     ("free", AllocationCall::Free),

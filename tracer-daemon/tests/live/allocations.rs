@@ -129,6 +129,18 @@ fn reason(recording: &Recording) -> &str {
     row.and_then(|row| row.reason.as_deref()).unwrap_or_default()
 }
 
+/// Calls and bytes by function. glibc's `memalign` and `aligned_alloc` are one, others' are not.
+fn by_function(allocations: &Allocations) -> BTreeMap<&str, (u64, Option<u64>)> {
+    let mut all = BTreeMap::new();
+    for (name, one) in &allocations.functions {
+        let name = if name == "memalign" { "aligned_alloc" } else { name.as_str() };
+        let (calls, bytes) = all.entry(name).or_insert((0, one.bytes.map(|_| 0)));
+        *calls += one.calls;
+        *bytes = bytes.zip(one.bytes).map(|(sum, more)| sum + more);
+    }
+    all
+}
+
 fn allocations(recording: &Recording) -> Result<&Allocations, Failed> {
     let snapshot = &recording.snapshot;
     let rows = &snapshot.tracer.probes;
@@ -178,9 +190,9 @@ fn equals_the_truth(recording: &Recording, rounds: u64, kept: u64) -> Result<(),
     let got = allocations(recording)?;
     no_loss(recording)?;
     same("duty, weight, sampled", (got.duty, got.weight, got.sampled), (1.0, Some(1.0), false))?;
-    let counted = got.functions.iter().map(|(name, one)| (name.as_str(), (one.calls, one.bytes)));
+    let mut counted = by_function(got);
     // Functions that nobody called, such as pvalloc.
-    let counted: BTreeMap<_, _> = counted.filter(|(_, (calls, _))| *calls > 0).collect();
+    counted.retain(|_, (calls, _)| *calls > 0);
     let has_reallocarray = got.functions.contains_key("reallocarray");
     same("functions", counted, true_functions(rounds, kept, has_reallocarray))?;
     same("sizes", got.sizes.clone(), true_sizes(rounds))?;

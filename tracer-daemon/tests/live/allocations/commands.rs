@@ -12,7 +12,9 @@ use alloctrace::sink::Recording;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 
-use super::{FLAGS, ROUNDS, THREADS, allocations, equals_the_truth, reason, true_functions};
+use super::{
+    FLAGS, ROUNDS, THREADS, allocations, by_function, equals_the_truth, reason, true_functions,
+};
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
     errors::{fails, nothing_is_left},
@@ -90,8 +92,7 @@ impl Traced {
 
     /// Calls and bytes by function.
     fn calls(&self) -> Result<BTreeMap<&str, (u64, Option<u64>)>, Failed> {
-        let functions = &allocations(&self.recording)?.functions;
-        Ok(functions.iter().map(|(name, one)| (name.as_str(), (one.calls, one.bytes))).collect())
+        Ok(by_function(allocations(&self.recording)?))
     }
 }
 
@@ -129,9 +130,7 @@ fn musl() -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let program = directory.path().join("allocations");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/allocations.c");
-    // Its memalign jumps to aligned_alloc, which looks like a second call from the same place.
-    let flags = [&FLAGS[..], &["-Dmemalign=aligned_alloc"]].concat();
-    compile("musl-gcc", &flags, &source, &program)?;
+    compile("musl-gcc", &FLAGS, &source, &program)?;
     from_the_first_call("", &program)
 }
 
