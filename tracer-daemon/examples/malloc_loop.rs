@@ -18,6 +18,9 @@ const PAIRS: u64 = 256;
 struct Options {
     #[arg(long, default_value_t = 64)]
     bytes: usize,
+    /// Steps of work between two pairs, a fraction of a nanosecond each
+    #[arg(long, default_value_t = 0)]
+    work: u64,
     #[arg(long, default_value_t = 20)]
     slice_ms: u64,
 }
@@ -30,6 +33,7 @@ fn main() {
     loop {
         for _ in 0..PAIRS {
             take_and_give_back(options.bytes);
+            (0..options.work).for_each(|step| _ = black_box(step));
         }
         pairs += PAIRS;
         if slice.lasted(length) {

@@ -27,7 +27,9 @@ pub(super) enum Tracer {
     /// With the allocator's calls, as many as the budget allows.
     Malloc,
     /// With every call of the allocator, and nothing else.
-    EveryCall,
+    Calls,
+    /// With what every call handed out besides.
+    Results,
     /// Empty programs of bpftrace at the beginning of the same functions.
     EmptyProbes,
     /// The allocator's calls, bytes and sizes.
@@ -79,7 +81,8 @@ impl Tracer {
             Self::Bpftrace => "bpftrace, the same",
             Self::Strace => "strace -c",
             Self::Malloc => "attach --malloc",
-            Self::EveryCall => "--malloc alone, 100%",
+            Self::Calls => "--malloc alone",
+            Self::Results => "with results, 100%",
             Self::EmptyProbes => "empty probes, there",
             Self::BpftraceMalloc => "bpftrace, the same",
         }
@@ -106,13 +109,9 @@ impl Tracer {
             Self::Malloc => {
                 (with(alloctrace(), &["attach", "--malloc", "--pid", &pid]), "tracing ")
             }
-            Self::EveryCall => {
-                let mut command = with(alloctrace(), &["attach", "--malloc", "--budget", "100%"]);
-                let others = signals()?.into_iter().filter(|signal| signal != "malloc");
-                command.args(others.map(|signal| format!("--backend={signal}=off")));
-                command.args(["--pid", &pid]);
-                (command, "tracing ")
-            }
+            // Enough for the calls, and not for their results.
+            Self::Calls => (only_malloc(&pid, "60%")?, "tracing "),
+            Self::Results => (only_malloc(&pid, "100%")?, "tracing "),
             Self::EmptyProbes => {
                 let places = malloc_and_free(&pid)?;
                 let script = places.map(|place| format!("{place} {{}}")).concat();
@@ -150,6 +149,14 @@ impl Tracer {
 
 fn alloctrace() -> PathBuf {
     sh::workspace().join("target/release/alloctrace")
+}
+
+fn only_malloc(pid: &str, budget: &str) -> Result<Command> {
+    let mut command = with(alloctrace(), &["attach", "--malloc", "--budget", budget]);
+    let others = signals()?.into_iter().filter(|signal| signal != "malloc");
+    command.args(others.map(|signal| format!("--backend={signal}=off")));
+    command.args(["--pid", pid]);
+    Ok(command)
 }
 
 /// Every signal that there is.
