@@ -96,7 +96,9 @@ pub struct Moment {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slowed {
     cpu: Duration,
-    /// By [`Load`].
+    /// Calls that were counted.
+    calls: u64,
+    /// Hits while none were, by [`Load`].
     hits: [Hits; 3],
 }
 
@@ -139,7 +141,13 @@ impl Moments {
         sums.add(moment);
     }
 
-    /// Probes were in for so much of the process's CPU time.
+    /// So many calls were counted in so much of the process's CPU time.
+    pub fn counted(&mut self, cpu: Duration, calls: u64) {
+        self.slowed.cpu += cpu;
+        self.slowed.calls += calls;
+    }
+
+    /// Probes were in for so much of the process's CPU time, and calls were not counted.
     pub fn slowed(&mut self, load: Load, cpu: Duration, hits: Hits) {
         self.slowed.cpu += cpu;
         let sum = &mut self.slowed.hits[load as usize];
@@ -159,7 +167,7 @@ impl Moments {
     pub fn rate(&self, window: Duration, cpu: Duration) -> Option<CallRate> {
         let bound = self.upper_bound()?;
         let alone = cpu.saturating_sub(self.slowed.cpu).as_secs_f64();
-        let slowed = self.slowed_calls();
+        let slowed = self.slowed.calls as f64 + self.uncounted_calls();
         let rate = |own: f64| (slowed + alone / own) / window.as_secs_f64();
         let least = rate(bound);
         if !(least.is_finite() && least > 0.0) {
@@ -232,8 +240,8 @@ impl Moments {
         asked.min(given) > SMALLEST_HALF * (asked + given)
     }
 
-    /// Calls while probes were in, by the hits that go with a call.
-    fn slowed_calls(&self) -> f64 {
+    /// Calls while probes were in and did not count, by the hits that go with a call.
+    fn uncounted_calls(&self) -> f64 {
         let [whole, asking, back] = self.slowed.hits;
         let calls = |hits: u64, of: f64| {
             if of > 0.0 { hits as f64 * self.whole.of(CALLS) / of } else { 0.0 }

@@ -170,11 +170,11 @@ impl AllocatorProbes {
         let calls = self.calls(kernel.maps);
         let ended = self.read(kernel.maps, &calls);
         self.ended = Some(ended);
-        self.timetable.slows_no_longer(ended);
         self.no_longer_follows(calls, true);
         if let Err(why) = self.take_out(&mut kernel) {
             log::debug!("{why}");
         }
+        self.timetable.slows_no_longer(ended);
     }
 
     /// What was counted in a window of this length.
@@ -239,7 +239,9 @@ impl AllocatorProbes {
         let begin = own_cpu_time();
         let load = self.timetable.next_load();
         self.timetable.slows(load, self.read(kernel.maps, &Calls::new()));
-        let links = self.attach(kernel, catalog::ALLOCATOR, &self.loaded(load))?;
+        let places = self.places.places.iter();
+        let probed = places.filter(|place| Timetable::is_probed(load, place.call));
+        let links = self.attach(kernel, catalog::ALLOCATOR, probed)?;
         kernel.control.allocation_gap = self.budget.gap();
         count(kernel, if load == Load::Whole { Counting::On } else { Counting::Rehearsed });
         let began = self.read(kernel.maps, &self.calls(kernel.maps));
@@ -251,23 +253,13 @@ impl AllocatorProbes {
         Ok(())
     }
 
-    /// The places that have probes in such a moment.
-    fn loaded(&self, load: Load) -> Vec<Place> {
-        let has_probe = |place: &&Place| match load {
-            Load::Whole => true,
-            Load::Asking => !place.call.gives_back(),
-            Load::Back => place.call.gives_back(),
-        };
-        self.places.places.iter().filter(has_probe).copied().collect()
-    }
-
-    fn attach(
+    fn attach<'a>(
         &self,
         kernel: &mut Kernel<'_>,
         program: &str,
-        places: &[Place],
+        places: impl Iterator<Item = &'a Place>,
     ) -> Result<Links, String> {
-        let offsets: Vec<_> = places.iter().map(|place| place.file_offset).collect();
+        let offsets: Vec<_> = places.map(|place| place.file_offset).collect();
         Links::put_in(kernel.programs, program, &self.places.file, &offsets, self.pid)
     }
 

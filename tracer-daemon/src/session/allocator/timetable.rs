@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracer_common::AllocationCall;
+
 use super::{price::Prices, readings::Readings};
 use crate::aggregate::allocation_rate::{CallRate, Load, Moments};
 
@@ -67,11 +69,22 @@ impl Timetable {
         let moment = now.moment_since(began, before, prices);
         if load == Load::Whole {
             self.counted += moment.length;
+            self.moments.counted(moment.cpu, moment.calls);
+            self.slows(load, now);
         }
         if !results {
             self.moments.add(load, &moment);
         }
         self.last = Some(now.at);
+    }
+
+    /// Whether a function has a probe in such a moment.
+    pub(super) const fn is_probed(load: Load, call: AllocationCall) -> bool {
+        match load {
+            Load::Whole => true,
+            Load::Asking => !call.gives_back(),
+            Load::Back => call.gives_back(),
+        }
     }
 
     /// What follows for a window.

@@ -43,7 +43,7 @@ impl AllocatorProbes {
             return Ok(());
         }
         self.results =
-            Some(self.attach(kernel, catalog::ALLOCATOR_RESULT, &self.places.results)?);
+            Some(self.attach(kernel, catalog::ALLOCATOR_RESULT, self.places.results.iter())?);
         kernel.control.blocks = 1;
         super::count(kernel, Counting::On);
         self.following = Some(Following { since: kernel_clock(), until: None });
