@@ -27,6 +27,9 @@ const LIKELY_PART: f64 = f64::midpoint(PRICE_PARTS[0], PRICE_PARTS[1]);
 /// How far what probes take may be from what they take by halves: a hit warms the caches for the next one.
 const HALVES_ERROR: f64 = 0.05;
 
+/// How far moments may be from the rest of the time, for the tracer was at work just before.
+const MOMENTS_ERROR: f64 = 0.03;
+
 /// Of all hits the smaller half has to have this part.
 const SMALLEST_HALF: f64 = 0.1;
 
@@ -92,7 +95,7 @@ pub struct Moment {
     pub price: Duration,
 }
 
-/// The time in which probes were in, from before the first one went in until the last was out.
+/// The time that moments took. That probes take to come out is none of it: nobody hits them any more, or hardly.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slowed {
     cpu: Duration,
@@ -176,8 +179,8 @@ impl Moments {
         let lower_bound = CallRate { estimate: None, low: least, high: None };
         let interval = self.own().filter(|own| own.likely > own.error).map(|own| CallRate {
             estimate: Some(rate(own.likely.min(bound))),
-            low: rate((own.likely + own.error).min(bound)),
-            high: Some(rate(own.likely - own.error)),
+            low: rate((own.likely + own.error).min(bound)) * (1.0 - MOMENTS_ERROR),
+            high: Some(rate(own.likely - own.error) * (1.0 + MOMENTS_ERROR)),
         });
         let clear = interval.filter(|rate| rate.high.is_some_and(|high| high <= VAGUE * rate.low));
         Some(clear.unwrap_or(lower_bound))

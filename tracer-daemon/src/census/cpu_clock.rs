@@ -2,8 +2,8 @@
 const PID_LIMIT: u32 = 1 << 22;
 
 /// Nanoseconds that a process has spent on a CPU, by its CPU-time clock (clock_getcpuclockid(3)):
-/// threads that have ended and those that run right now are in it. Any user may ask. `None` if
-/// there is no such process in this pid namespace.
+/// threads that have ended and those that run right now are in it, the latter up to the kernel's last tick.
+/// Any user may ask. `None` if there is no such process in this pid namespace.
 #[must_use]
 pub fn cpu_clock_ns(pid: u32) -> Option<u64> {
     // 0 would mean the caller, and the clock's number has no room for more bits.

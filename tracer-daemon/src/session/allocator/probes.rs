@@ -24,7 +24,7 @@ use super::{
     links::Links,
     price::PriceMeter,
     readings::{Calls, Readings, kernel_clock, own_cpu_time},
-    timetable::Timetable,
+    timetable::{self, Timetable},
 };
 use crate::{
     aggregate::{
@@ -37,10 +37,6 @@ use crate::{
     session::random,
     source::KernelMaps,
 };
-
-/// How long probes stay in once the budget has been exceeded, whatever happens meanwhile: a length that
-/// followed the calls would leave out those of busy times.
-const MOMENT: Duration = Duration::from_millis(20);
 
 /// What putting probes in and out takes.
 pub(in crate::session) struct Kernel<'a> {
@@ -107,7 +103,7 @@ impl AllocatorProbes {
             budget,
             meter,
             state: State::Over,
-            began: Readings::now(kernel.maps, process, &Calls::new()),
+            began: Readings::now(kernel.maps, process),
             timetable: Timetable::default(),
             spent_before: Duration::ZERO,
             ended: None,
@@ -124,13 +120,12 @@ impl AllocatorProbes {
 
     /// The window began. What was spent before is not charged to it.
     pub(in crate::session) fn window_begins(&mut self, since: Instant, maps: &KernelMaps) {
-        self.began = self.read(maps, &self.calls(maps));
+        self.began = self.read(maps).with(&self.calls(maps));
         // Reading takes its time, in which calls are counted as well.
         self.began.at = since;
         self.spent_before = self.spent_ever(maps);
-        if let State::In { load, began, .. } = &mut self.state {
+        if let State::In { began, .. } = &mut self.state {
             *began = self.began;
-            self.timetable.slows(*load, self.began);
         }
         if let Some(following) = &mut self.following {
             following.since = kernel_clock();
@@ -145,15 +140,11 @@ impl AllocatorProbes {
     ) -> Result<(), String> {
         match &self.state {
             // Blocks are not followed any more.
-            State::In { began, .. } if self.timetable.last().is_some() => {
-                if now >= began.at + MOMENT {
-                    self.take_out(&mut kernel)?;
-                }
-            }
+            State::In { .. } if self.timetable.last().is_some() => self.end_moment(&mut kernel)?,
             State::In { .. } => {
                 let (spent, time) = (self.spent(kernel.maps), now - self.began.at);
                 if self.budget.is_exceeded(spent, time) {
-                    self.take_out(&mut kernel)?;
+                    self.end_moment(&mut kernel)?;
                 } else if self.follows() && self.budget.is_short(spent, time) {
                     self.shed(&mut kernel)?;
                 }
@@ -168,13 +159,11 @@ impl AllocatorProbes {
     /// The window has ended.
     pub(in crate::session) fn end(&mut self, mut kernel: Kernel<'_>) {
         let calls = self.calls(kernel.maps);
-        let ended = self.read(kernel.maps, &calls);
-        self.ended = Some(ended);
+        self.ended = Some(self.read(kernel.maps));
         self.no_longer_follows(calls, true);
-        if let Err(why) = self.take_out(&mut kernel) {
+        if let Err(why) = self.take_out(&mut kernel, false) {
             log::debug!("{why}");
         }
-        self.timetable.slows_no_longer(ended);
     }
 
     /// What was counted in a window of this length.
@@ -212,8 +201,8 @@ impl AllocatorProbes {
         maps.allocations.read(self.process).unwrap_or_default()
     }
 
-    fn read(&self, maps: &KernelMaps, calls: &Calls) -> Readings {
-        Readings::now(maps, self.process, calls)
+    fn read(&self, maps: &KernelMaps) -> Readings {
+        Readings::now(maps, self.process)
     }
 
     fn spent_ever(&self, maps: &KernelMaps) -> Duration {
@@ -223,7 +212,6 @@ impl AllocatorProbes {
 
     fn plan_return(&mut self, maps: &KernelMaps, now: Instant) -> Result<(), String> {
         self.state = State::Over;
-        self.timetable.slows_no_longer(self.read(maps, &Calls::new()));
         let spent = self.spent(maps) + self.last_switch;
         let last = spent.saturating_sub(std::mem::replace(&mut self.paid, spent));
         let pause = self.budget.pause(spent, last, now - self.began.at, random::share()).ok_or(
@@ -238,13 +226,13 @@ impl AllocatorProbes {
         self.state = State::Over;
         let begin = own_cpu_time();
         let load = self.timetable.next_load();
-        self.timetable.slows(load, self.read(kernel.maps, &Calls::new()));
         let places = self.places.places.iter();
         let probed = places.filter(|place| Timetable::is_probed(load, place.call));
         let links = self.attach(kernel, catalog::ALLOCATOR, probed)?;
         kernel.control.allocation_gap = self.budget.gap();
+        let calls = self.calls(kernel.maps);
+        let began = self.read(kernel.maps).with(&calls);
         count(kernel, if load == Load::Whole { Counting::On } else { Counting::Rehearsed });
-        let began = self.read(kernel.maps, &self.calls(kernel.maps));
         // The target can stand still for as long as this thread works on it. Coming out does the same to it;
         // what takes longer is waiting.
         self.last_switch = own_cpu_time().saturating_sub(begin);
@@ -263,17 +251,26 @@ impl AllocatorProbes {
         Links::put_in(kernel.programs, program, &self.places.file, &offsets, self.pid)
     }
 
-    /// Ends counting, and begins to take the probes out.
-    fn take_out(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
+    fn end_moment(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
+        if let State::In { began, .. } = &self.state {
+            timetable::wait_for_end(began.at);
+        }
+        let had_results = self.following.is_some() && self.timetable.last().is_none();
+        self.take_out(kernel, !had_results)
+    }
+
+    /// Ends counting, and begins to take the probes out. With results calls took longer than in other moments, and one
+    /// that the window's end cuts short ends at no tick: they tell nothing of the rest.
+    fn take_out(&mut self, kernel: &mut Kernel<'_>, tells: bool) -> Result<(), String> {
         let State::In { links, load, began } = std::mem::replace(&mut self.state, State::Over)
         else {
             return Ok(());
         };
+        let now = self.read(kernel.maps);
         count(kernel, Counting::Off);
         let calls = self.calls(kernel.maps);
-        let now = self.read(kernel.maps, &calls);
-        let results = self.following.is_some() && self.timetable.last().is_none();
-        self.timetable.ends(load, began, now, results, self.meter.prices());
+        let now = now.with(&calls);
+        self.timetable.ends(load, began, now, tells.then(|| self.meter.prices()));
         let links = [Some(links), self.results.take()];
         let hits = self.hits(&calls);
         self.no_longer_follows(calls, false);

@@ -28,15 +28,20 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Reads them, with what was counted a moment ago. A process that has ended has no CPU time.
-    pub(super) fn now(maps: &KernelMaps, process: ProcessId, calls: &Calls) -> Self {
+    /// Reads all but the calls, which takes microseconds. A process that has ended has no CPU time.
+    pub(super) fn now(maps: &KernelMaps, process: ProcessId) -> Self {
         Self {
             at: Instant::now(),
-            calls: calls.values().map(|counter| counter.calls).sum(),
+            calls: 0,
             cpu: Duration::from_nanos(cpu_clock_ns(process.pid).unwrap_or_default()),
             // A map of this size can always be read.
             hits: maps.allocations.hits().unwrap_or_default(),
         }
+    }
+
+    /// The same with calls.
+    pub(super) fn with(self, calls: &Calls) -> Self {
+        Self { calls: calls.values().map(|counter| counter.calls).sum(), ..self }
     }
 
     /// The moment since then, before which there was none for this long.
@@ -44,11 +49,16 @@ impl Readings {
         Moment {
             length: self.at - begin.at,
             before,
-            calls: self.calls.saturating_sub(begin.calls),
+            calls: self.calls_since(begin),
             cpu: self.cpu_since(begin),
             hits: self.hits_since(begin),
             price: prices.of(self.new_hits(begin)),
         }
+    }
+
+    /// Calls that were counted since then.
+    pub(super) fn calls_since(self, begin: Self) -> u64 {
+        self.calls.saturating_sub(begin.calls)
     }
 
     /// Hits since then.

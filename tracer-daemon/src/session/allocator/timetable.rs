@@ -10,6 +10,14 @@ use crate::aggregate::allocation_rate::{CallRate, Load, Moments};
 /// In every other moment calls are counted.
 const TURNS: [Load; 4] = [Load::Asking, Load::Whole, Load::Back, Load::Whole];
 
+/// How long probes stay in once the budget has been exceeded, whatever happens meanwhile: a length that
+/// followed the calls would leave out those of busy times. The kernel brings the CPU time of what runs up to
+/// date at its ticks only, of 1 to 10 ms; after a whole number of those it is as late as it was before.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How late a thread may wake up.
+const LATE: Duration = Duration::from_micros(200);
+
 /// The moments so far.
 #[derive(Default)]
 pub(super) struct Timetable {
@@ -19,8 +27,6 @@ pub(super) struct Timetable {
     last: Option<Instant>,
     /// How long calls were counted.
     counted: Duration,
-    /// Since when probes are in or on their way.
-    slowed_since: Option<(Load, Readings)>,
 }
 
 impl Timetable {
@@ -44,36 +50,23 @@ impl Timetable {
         load
     }
 
-    /// Probes begin to go in.
-    pub(super) fn slows(&mut self, load: Load, now: Readings) {
-        self.slowed_since = Some((load, now));
-    }
-
-    /// All probes are out, or nobody will look any more.
-    pub(super) fn slows_no_longer(&mut self, now: Readings) {
-        if let Some((load, began)) = self.slowed_since.take() {
-            self.moments.slowed(load, now.cpu_since(began), now.hits_since(began));
-        }
-    }
-
-    /// A moment has ended. With results its calls took longer than others, and it tells nothing of those.
+    /// A moment has ended. With prices it tells something of the time between moments.
     pub(super) fn ends(
         &mut self,
         load: Load,
         began: Readings,
         now: Readings,
-        results: bool,
-        prices: Prices,
+        prices: Option<Prices>,
     ) {
-        let before = self.last.map_or(Duration::ZERO, |last| began.at - last);
-        let moment = now.moment_since(began, before, prices);
         if load == Load::Whole {
-            self.counted += moment.length;
-            self.moments.counted(moment.cpu, moment.calls);
-            self.slows(load, now);
+            self.counted += now.at - began.at;
+            self.moments.counted(now.cpu_since(began), now.calls_since(began));
+        } else {
+            self.moments.slowed(load, now.cpu_since(began), now.hits_since(began));
         }
-        if !results {
-            self.moments.add(load, &moment);
+        if let Some(prices) = prices {
+            let before = self.last.map_or(Duration::ZERO, |last| began.at - last);
+            self.moments.add(load, &now.moment_since(began, before, prices));
         }
         self.last = Some(now.at);
     }
@@ -90,5 +83,15 @@ impl Timetable {
     /// What follows for a window.
     pub(super) fn rate(&self, began: Readings, ended: Readings) -> Option<CallRate> {
         self.moments.rate(ended.at - began.at, ended.cpu_since(began))
+    }
+}
+
+/// Waits until a moment that began then has lasted for one length or several.
+pub(super) fn wait_for_end(began: Instant) {
+    let over = Duration::from_nanos((began.elapsed().as_nanos() % MOMENT.as_nanos()) as u64);
+    let end = Instant::now() + MOMENT - over;
+    std::thread::sleep(MOMENT.saturating_sub(over + LATE));
+    while Instant::now() < end {
+        std::hint::spin_loop();
     }
 }
