@@ -1,5 +1,6 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod prometheus;
 mod signals;
 
 use std::{
@@ -27,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let root = || machine.cannot_trace();
-    vec![
+    let mut trials = vec![
         trial("daemon_counts_exactly", root(), exact),
         trial("daemon_agrees_with_strace", machine.lacks(&["strace"]), as_strace),
         trial("daemon_never_counts_down", root(), monotone),
@@ -37,7 +38,9 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_cpu_time_is_that_of_the_clock", root(), signals::cpu),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
-    ]
+    ];
+    trials.extend(prometheus::trials(machine));
+    trials
 }
 
 /// A running daemon that serves.
@@ -73,11 +76,7 @@ impl Daemon {
 
     /// Every sample by its name and labels.
     fn scrape(&self) -> Result<BTreeMap<String, f64>, Failed> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (_, text) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        let text = get(&self.address, "/metrics")?;
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         samples
             .map(|line| {
@@ -113,6 +112,16 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The body of a page.
+fn get(server: &str, page: &str) -> Result<String, Failed> {
+    let mut stream = TcpStream::connect(server)?;
+    write!(stream, "GET {page} HTTP/1.0\r\nHost: x\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+    Ok(body.to_owned())
 }
 
 /// The workload under a name that nothing else on the machine has.

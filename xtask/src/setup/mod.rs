@@ -79,6 +79,7 @@ impl Group {
                 ("g++", "g++"),
                 ("musl-tools", "musl-gcc"),
                 ("chromium", "chromium"),
+                ("prometheus", "prometheus"),
                 // Libraries show themselves by no program; without them their tests are skipped.
                 ("libjemalloc2", "gcc"),
                 ("libtcmalloc-minimal4", "gcc"),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{Lookup, Loss, Syscall};
 
-use super::*;
+use super::{table::METRICS, *};
 use crate::aggregate::machine::{AreaCounting, AreaTotals, CallTotals, GroupTotals};
 use crate::aggregate::snapshot::ProbeStatus;
 
@@ -147,4 +147,27 @@ fn an_empty_machine_is_rendered() {
     assert!(samples.len() > Loss::ALL.len());
     let unknown = ["alloctrace_areas", "alloctrace_areas_limit"];
     assert!(unknown.iter().all(|name| !samples.contains_key(*name)), "unknown is not 0");
+}
+
+/// Names of metrics in what is given to Prometheus and Grafana. Those that a rule makes have a `:` before.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | ':');
+    text.split(move |letter| !is_name(letter)).filter(|word| word.starts_with("alloctrace_"))
+}
+
+#[test]
+fn rules_and_dashboards_ask_for_metrics_that_there_are() {
+    let deploy = [
+        include_str!("../../../../deploy/prometheus/alloctrace.rules.yml"),
+        include_str!("../../../../deploy/prometheus/alloctrace.alerts.yml"),
+        include_str!("../../../../deploy/prometheus/alloctrace.test.yml"),
+        include_str!("../../../../deploy/grafana/alloctrace.json"),
+    ];
+    for text in deploy {
+        assert!(metrics_in(text).next().is_some());
+        for name in metrics_in(text) {
+            let row = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(METRICS.iter().any(|metric| metric.name == row), "{name}");
+        }
+    }
 }
