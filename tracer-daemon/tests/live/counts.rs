@@ -15,6 +15,8 @@ const THREADS: u64 = 8;
 const ROUNDS: u64 = 500;
 const CALLS: u64 = THREADS * ROUNDS;
 const LENGTH: u64 = 16 * 4096;
+/// Rounds of each thread that leave a ring of 4 KiB no chance.
+const FLOOD: u64 = 1500;
 const TOUCHES: u64 = 4;
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
@@ -205,7 +207,7 @@ fn fault_places(backend: &str) -> Result<(), Failed> {
 
 fn overflow() -> Result<(), Failed> {
     let mut target =
-        Target::start(Command::new(truth()).args([THREADS.to_string(), "5000".into()]));
+        Target::start(Command::new(truth()).args([THREADS.to_string(), FLOOD.to_string()]));
     target.hear("ready");
     let before = target.stat();
     let tracer = Tracer::attach(target.pid(), &["--ring", "4"]);
@@ -215,7 +217,7 @@ fn overflow() -> Result<(), Failed> {
     let after = target.stat();
     let snapshot = &recording.snapshot;
     let mmap = &snapshot.syscalls["mmap"];
-    let calls = THREADS * 5000;
+    let calls = THREADS * FLOOD;
     let lost = &snapshot.lost;
     ensure(mmap.calls == 2 * calls, format!("true are 2 * {calls}: {mmap:?}, lost: {lost:?}"))?;
     ensure(is_all_but(missed_returns(&recording), mmap.failures, calls), format!("{mmap:?}"))?;
