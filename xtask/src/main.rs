@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
 mod lint;
 mod setup;
 mod sh;
@@ -22,6 +23,8 @@ enum Command {
     Demo,
     /// Every test: without privileges, on this kernel as root, and in virtual machines
     Test(test::Args),
+    /// The Debian package, in target/dist
+    Dist,
     /// Formatting and clippy, with warnings as errors
     Lint,
     /// What tracing costs the traced, next to other tracers, as ratios measured by turns
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
+        Command::Dist => dist::make(),
         Command::Lint => lint::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),

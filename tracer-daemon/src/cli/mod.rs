@@ -3,6 +3,7 @@
 mod attach;
 mod daemon;
 mod doctor;
+mod generate;
 mod outcome;
 mod report;
 mod run;
@@ -46,6 +47,8 @@ enum Command {
     Report(report::Report),
     /// Show what this kernel allows, and how each signal is measured
     Doctor(doctor::Doctor),
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 /// Parses the command line and does what it says.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Vmas(command) => command.execute(),
         Command::Report(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
+        Command::Generate(command) => command.execute(),
     };
     match done {
         Ok(status) => status,

@@ -4,7 +4,7 @@ mod linker;
 mod packages;
 mod toolchain;
 
-use crate::sh;
+use crate::{cargo, sh};
 use anyhow::Result;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -26,6 +26,8 @@ pub(crate) enum Group {
     Test,
     /// The benchmarks, and the tracers that they compare with
     Bench,
+    /// The packages for others
+    Dist,
 }
 
 /// Runs the command.
@@ -51,6 +53,14 @@ pub(crate) fn ensure(groups: &[Group]) -> Result<()> {
         toolchain.describe(&linker)?;
     }
     Ok(())
+}
+
+/// A program that cargo installs, of this version, built unless it is there.
+pub(crate) fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
+    let mut command = cargo::cargo();
+    command.args(["install", "--quiet", "--locked", name, "--version", version]);
+    sh::run(command.arg("--root").arg(tools()))?;
+    Ok(tools().join("bin").join(name))
 }
 
 /// Where the project keeps tools that are its own.
@@ -85,6 +95,7 @@ impl Group {
                 ("libtcmalloc-minimal4", "gcc"),
                 ("libmimalloc2.0", "gcc"),
             ],
+            Self::Dist => &[("dpkg-dev", "dpkg-shlibdeps")],
             Self::Bench => &[("bpftrace", "bpftrace"), ("strace", "strace")],
         }
     }
