@@ -53,10 +53,11 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     ]
 }
 
-/// Bytes that the workload says it has leaked, and in how many seconds.
+/// Bytes that the workload says it has leaked, in how many seconds, and how many of them after a quarter of those.
 struct Truth {
     bytes: f64,
     seconds: f64,
+    later: f64,
 }
 
 fn traced(workload: Workload<'_>, options: &[&str]) -> Result<(Recording, Truth), Failed> {
@@ -66,10 +67,10 @@ fn traced(workload: Workload<'_>, options: &[&str]) -> Result<(Recording, Truth)
     target.nudge();
     let line = target.hear("leaked");
     let numbers: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [bytes, seconds] = numbers[..] else {
+    let [bytes, seconds, later] = numbers[..] else {
         return Err(format!("no numbers in {line:?}").into());
     };
-    Ok((tracer.interrupt()?, Truth { bytes, seconds }))
+    Ok((tracer.interrupt()?, Truth { bytes, seconds, later }))
 }
 
 fn followed(recording: &Recording) -> Result<&FollowedBlocks, Failed> {
@@ -99,8 +100,9 @@ fn slope(finding: &Finding, recording: &Recording, truth: &Truth) -> Result<(), 
     // The finding speaks of the time after the first quarter.
     let later = growths.flat_map(|growth| &growth.parts[1..]);
     let variance: f64 = later.map(|part| part.error.powi(2)).sum();
-    let error = 3.0 * variance.sqrt() / (0.75 * truth.seconds);
-    let (told, true_rate) = (finding.cost.bytes_per_second, truth.bytes / truth.seconds);
+    let seconds = 0.75 * truth.seconds;
+    let error = 3.0 * variance.sqrt() / seconds;
+    let (told, true_rate) = (finding.cost.bytes_per_second, truth.later / seconds);
     let text = format!("{told} of {true_rate} bytes a second, {error} either way");
     ensure((told - true_rate).abs() < error && error < 0.3 * true_rate, text)
 }
