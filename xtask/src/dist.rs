@@ -22,7 +22,12 @@ pub(crate) fn make() -> Result<()> {
     run(Command::new(alloctrace).arg("generate").arg(folder.join("generated")))?;
     let tool = setup::cargo_tool("cargo-deb", CARGO_DEB)?;
     let mut package = Command::new(tool);
-    package.current_dir(sh::workspace()).args(["--quiet", "--no-build", "--package", "tracer-daemon"]);
+    package.current_dir(sh::workspace()).args([
+        "--quiet",
+        "--no-build",
+        "--package",
+        "tracer-daemon",
+    ]);
     run(package.arg("--output").arg(&folder))?;
     eprintln!("dist: in {}", folder.display());
     Ok(())

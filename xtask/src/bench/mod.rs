@@ -4,6 +4,7 @@
 mod added;
 mod allocator;
 mod census;
+mod coverage;
 mod cycle;
 mod rounds;
 mod tracer;
@@ -16,12 +17,19 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use std::time::Duration;
 
 /// What to measure
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// These only [default: all]
+    /// These only [default: all but coverage]
     parts: Vec<Part>,
+    /// For coverage: windows at each rate
+    #[arg(long, default_value_t = 20)]
+    runs: usize,
+    /// For coverage: seconds of each
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +42,8 @@ enum Part {
     Allocator,
     /// A census
     Census,
+    /// Stated intervals of the rate of calls against the true one
+    Coverage,
 }
 
 /// Measures and prints ratios.
@@ -45,20 +55,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let daemon = ["--release", "--package", "tracer-daemon", "--bins", "--examples"];
     cargo::build(&[["build"].as_slice(), &daemon].concat())?;
     for part in Part::value_variants() {
-        if args.parts.is_empty() || args.parts.contains(part) {
-            part.run()?;
+        let by_itself = args.parts.is_empty() && *part != Part::Coverage;
+        if by_itself || args.parts.contains(part) {
+            part.run(args)?;
         }
     }
     Ok(())
 }
 
 impl Part {
-    fn run(self) -> Result<()> {
+    fn run(self, args: &Args) -> Result<()> {
         match self {
             Self::Cycle => cycle::run(),
             Self::Added => added::run(),
             Self::Allocator => allocator::run(),
             Self::Census => census::run(),
+            Self::Coverage => coverage::run(args.runs, Duration::from_secs(args.seconds)),
         }
     }
 }

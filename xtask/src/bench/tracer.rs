@@ -7,7 +7,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -145,6 +145,15 @@ impl Tracer {
         sleep(Duration::from_millis(400));
         Ok(Running(Some(child)))
     }
+}
+
+/// Starts what saves a recording of the allocator's calls, as many as the budget allows, and waits until it traces.
+pub(super) fn record(pid: u32, file: &Path) -> Result<Running> {
+    let pid = pid.to_string();
+    let mut command = with(alloctrace(), &["attach", "--malloc", "--pid", &pid, "--output"]);
+    let mut child = command.arg(file).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    wait_for("tracing ", child.stderr.take().context("no stderr")?)?;
+    Ok(Running(Some(child)))
 }
 
 fn alloctrace() -> PathBuf {

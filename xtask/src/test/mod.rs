@@ -3,7 +3,7 @@
 mod live;
 mod machines;
 mod tally;
-mod truth;
+pub(crate) mod truth;
 
 use crate::{
     cargo::{self, Artifact},

@@ -25,11 +25,16 @@ const DEEP: [&str; 4] =
 
 /// Where the live tests look for them (cargo's `CARGO_TARGET_TMPDIR`).
 pub(super) fn paths() -> impl Iterator<Item = PathBuf> {
-    PROGRAMS.iter().map(|(name, ..)| sh::workspace().join("target/tmp").join(name))
+    PROGRAMS.iter().map(|(name, ..)| path(name))
+}
+
+/// Where one of them is.
+pub(crate) fn path(name: &str) -> PathBuf {
+    sh::workspace().join("target/tmp").join(name)
 }
 
 /// Builds them.
-pub(super) fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     for (program, (_, source, flags)) in paths().zip(&PROGRAMS) {
         if let Some(directory) = program.parent() {
             std::fs::create_dir_all(directory)?;
