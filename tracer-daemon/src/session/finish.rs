@@ -51,6 +51,7 @@ impl Session {
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
         snapshot.stacks = named.stacks;
         snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));
+        snapshot.modules = names::modules(&snapshot.stacks, &named.build_ids);
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod hostile;
+mod pprof;
 mod rate;
 mod sites;
 
@@ -67,6 +68,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
         trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),
+        trial("go_s_pprof_lists_the_call_sites", lacks("go"), pprof::lists_call_sites),
         trial("each_place_has_its_share", vm.clone().or_else(uprobes), || sites::shares("")),
     ];
     for (library, name) in PRELOADED {

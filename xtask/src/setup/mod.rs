@@ -79,6 +79,8 @@ impl Group {
                 ("g++", "g++"),
                 ("musl-tools", "musl-gcc"),
                 ("chromium", "chromium"),
+                // For `go tool pprof`, and a program that has Go's allocator.
+                ("golang-go", "go"),
                 // Libraries show themselves by no program; without them their tests are skipped.
                 ("libjemalloc2", "gcc"),
                 ("libtcmalloc-minimal4", "gcc"),

@@ -29,7 +29,7 @@ fn storming(cause: FaultCause) -> Snapshot {
         ..SyscallTotals::default()
     };
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(2.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(100_000),

@@ -24,7 +24,7 @@ fn through_malloc() -> StackTotals {
 fn trimming() -> Snapshot {
     Snapshot {
         target: TargetInfo { allocator: Some("glibc 2.36".to_owned()), ..TargetInfo::default() },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(3.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(200_000),

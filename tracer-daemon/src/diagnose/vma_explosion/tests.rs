@@ -42,7 +42,7 @@ fn snapshot(space: AddressSpace) -> Snapshot {
     };
     Snapshot {
         tracer: Tracer { kernel: "6.12.1".to_owned(), ..Tracer::default() },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(4.0), system_seconds: Some(1.0), ..Cpu::default() },
         syscalls: BTreeMap::from([("mmap".to_owned(), mmap)]),
         stacks: vec![StackTotals {
