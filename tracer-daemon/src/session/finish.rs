@@ -25,7 +25,7 @@ impl Session {
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
         let allocations = self.account_allocator(window)?;
-        self.look_for_other_programs(&counters, traced.process);
+        self.look_for_others(&counters, traced.process);
         let is_followed = allocations.as_ref().is_some_and(|all| all.blocks.is_some());
         let blocks = is_followed.then_some(&self.state.blocks);
         let probes = self.allocator.as_ref();

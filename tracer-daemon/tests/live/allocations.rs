@@ -1,5 +1,6 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod children;
 mod commands;
 mod hostile;
 mod pprof;
@@ -87,6 +88,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             move || sites::shares(&file.to_string_lossy()),
         ));
     }
+    trials.extend(children::trials(machine));
     trials.extend(commands::trials(machine));
     trials.extend(hostile::trials(machine));
     trials
