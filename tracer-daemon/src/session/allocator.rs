@@ -101,7 +101,7 @@ impl Session {
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {
         let reading = self.space.reading(&self.root, process).ok_or("the process has ended")?;
         let places = places(&self.root, process.pid, &reading.areas)
-            .ok_or("no file of the process tells its allocator")?;
+            .map_err(|none| format!("{}; {}", none.why(), none.instead()))?;
         if places.places.is_empty() {
             return Err(format!("{}: none of its functions can be probed", places.allocator));
         }

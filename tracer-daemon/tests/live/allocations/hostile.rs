@@ -133,7 +133,7 @@ fn says(target: &mut Target, reason: &str) -> Result<(), Failed> {
     let pid = target.pid();
     let doctor = alloctrace(&["doctor", "--pid", &pid.to_string()]);
     let said = String::from_utf8_lossy(&doctor.stdout);
-    ensure(doctor.status.success() && said.contains("no file of it tells"), said)?;
+    ensure(doctor.status.success() && said.contains("no file of the process tells"), said)?;
     let tracer = Tracer::attach(pid, &["--malloc"]);
     target.nudge();
     target.hear("done");
