@@ -2,6 +2,7 @@
 
 mod children;
 mod commands;
+mod files;
 mod hostile;
 mod pprof;
 mod rate;
@@ -91,6 +92,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     trials.extend(children::trials(machine));
     trials.extend(unknown::trials(machine));
     trials.extend(commands::trials(machine));
+    trials.extend(files::trials(machine));
     trials.extend(hostile::trials(machine));
     trials
 }
