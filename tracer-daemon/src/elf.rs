@@ -96,7 +96,6 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
             return None;
         }
         let programs = table(source, header.e_phoff.get(Le), header.e_phnum.get(Le))?;
-        // A file that is stripped of them still runs.
         let sections: Vec<SectionHeader64<Le>> =
             table(source, header.e_shoff.get(Le), header.e_shnum.get(Le)).unwrap_or_default();
         let names = sections
@@ -152,6 +151,11 @@ impl<'a, S: Source + ?Sized> Elf<'a, S> {
                 self.source.read(program.p_offset.get(Le), program.p_filesz.get(Le))
             })
             .find_map(|notes| build_id(&notes))
+    }
+
+    /// Whether it says where its symbols are. A file that is stripped of that still runs.
+    pub(crate) fn has_sections(&self) -> bool {
+        !self.sections.is_empty()
     }
 
     /// A section by name, uncompressed.

@@ -79,7 +79,7 @@ fn stacks_stand_for_every_call() {
 fn the_whole_way_ends_in_a_finding_and_a_report() {
     let state = replayed();
     let snapshot = Snapshot {
-        window: Window { seconds: 1.0, complete: true },
+        window: Window { seconds: 1.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(0.005), system_seconds: Some(0.02), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(CYCLES * 6),

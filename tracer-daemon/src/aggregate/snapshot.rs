@@ -75,6 +75,9 @@ pub struct Snapshot {
     pub memory_available: Option<u64>,
     /// Sampled user stacks, heaviest first within each kind.
     pub stacks: Vec<StackTotals>,
+    /// The files that these stacks lead through.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Module>,
     /// What is missing, by cause; empty: nothing.
     pub lost: BTreeMap<String, u64>,
     /// What tracing cost.
@@ -150,6 +153,9 @@ pub struct Window {
     pub seconds: f64,
     /// False: something was lost, and the totals named in `lost` are lower bounds.
     pub complete: bool,
+    /// When it began, in seconds since 1970 by the machine's clock: for people, and for programs that put
+    /// profiles in order. Nothing is computed from it.
+    pub started_at: Option<f64>,
 }
 
 /// CPU time of the target in the window.
@@ -273,6 +279,17 @@ pub struct Frame {
     pub file: Option<String>,
     /// Source line.
     pub line: Option<u32>,
+}
+
+/// A file that code was in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Module {
+    /// As the frames call it.
+    pub module: String,
+    /// Which build of it, in hexadecimal digits; unknown where the file has no such number or was replaced
+    /// meanwhile, or where two files had this name.
+    pub build_id: Option<String>,
 }
 
 /// What tracing cost.

@@ -13,6 +13,9 @@ use crate::{
 /// Its definition decides.
 const MALLOC: &str = "malloc";
 
+/// A section of every Go program.
+const GO_BUILD: &[u8] = b".go.buildinfo";
+
 /// Finds the allocator of a process whose areas were read a moment ago. `None`: nothing that can be
 /// read tells, as with a stripped static program.
 #[must_use]
@@ -30,45 +33,60 @@ pub(super) struct Found<'a> {
     pub(super) area: &'a Area,
 }
 
-/// The same with its file.
+/// The same with its file. Where files have an order, one that cannot be read leaves open whether it comes first.
 pub(super) fn find_file<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Option<Found<'a>> {
     let modules = Modules::from_areas(root, pid, areas);
-    in_search_order(root, pid, areas).into_iter().find_map(|area| {
-        let location = modules.locate(area.start)?;
-        let file = ElfFile::find(&location)?.open()?;
-        let allocator = allocator(&file, &location)?;
-        Some(Found { allocator, file, path: location.source?, area })
-    })
+    let order = search_order(root, pid);
+    let files = if order.is_empty() { all_code(areas) } else { in_order(&order, areas) };
+    for area in files {
+        let Some(location) = modules.locate(area.start) else { continue };
+        let file = ElfFile::find(&location).and_then(|file| file.open());
+        match (file.as_ref().and_then(Elf::read).filter(Elf::has_sections), location.source.clone())
+        {
+            (Some(elf), Some(path)) => {
+                if let Some(allocator) = allocator(&elf, &location) {
+                    return Some(Found { allocator, file: file?, path, area });
+                }
+            }
+            // The kernel's library is no file.
+            _ if order.is_empty() || !location.module.is_absolute() => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
-/// The code of each file, in the order in which symbols are looked up; without such an order the
-/// program itself, which is the lowest, then the others.
-fn in_search_order<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Vec<&'a Area> {
-    let file_at = |address: u64| {
-        let area = areas.iter().find(|area| area.start <= address && address < area.end)?;
+/// The code of each file in the order in which symbols are looked up.
+fn in_order<'a>(order: &[u64], areas: &'a [Area]) -> Vec<&'a Area> {
+    let file_at = |address: &u64| {
+        let area = areas.iter().find(|area| area.start <= *address && *address < area.end)?;
         areas.iter().find(|other| other.executable && same_file(area, other))
     };
-    let order = search_order(root, pid);
-    if order.is_empty() {
-        let mut seen = HashSet::new();
-        let code = areas.iter().filter(|area| area.executable && area.path.is_some());
-        return code.filter(|area| seen.insert((&area.path, area.inode))).collect();
-    }
-    order.into_iter().filter_map(file_at).collect()
+    order.iter().filter_map(file_at).collect()
+}
+
+/// Without such an order the program itself, which is the lowest, then the others.
+fn all_code(areas: &[Area]) -> Vec<&Area> {
+    let mut seen = HashSet::new();
+    let code = areas.iter().filter(|area| area.executable && area.path.is_some());
+    code.filter(|area| seen.insert((&area.path, area.inode))).collect()
 }
 
 pub(super) fn same_file(one: &Area, other: &Area) -> bool {
     one.path.is_some() && (&one.path, one.inode) == (&other.path, other.inode)
 }
 
-fn allocator(file: &File, location: &Location) -> Option<Allocator> {
-    let elf = Elf::read(file)?;
-    let symbols = defined(&elf, Family::marks().chain([MALLOC]));
-    let family = Family::of(|name| symbols.contains_key(name));
+fn allocator(elf: &Elf<'_, File>, location: &Location) -> Option<Allocator> {
+    let symbols = defined(elf, Family::marks().chain([MALLOC]));
+    let family = match Family::of(|name| symbols.contains_key(name)) {
+        // Which is there when all symbols are stripped.
+        Family::Unknown if elf.named(GO_BUILD).is_some() => Family::Go,
+        family => family,
+    };
     if !symbols.contains_key(MALLOC) && family != Family::Go {
         return None;
     }
-    let version = version(family, &elf);
+    let version = version(family, elf);
     Some(Allocator { family, version, module: location.module.to_path_buf() })
 }
 

@@ -18,7 +18,7 @@ pub use family::Family;
 pub use find::find;
 pub use functions::call_of;
 pub use linking::Linking;
-pub use places::{Place, Places, places};
+pub use places::{NoPlaces, Place, Places, places};
 pub use size_rule::SizeRule;
 
 use std::{fmt, path::PathBuf};

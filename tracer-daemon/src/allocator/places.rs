@@ -60,6 +60,35 @@ pub struct Places {
     pub untold: Vec<&'static str>,
 }
 
+/// Why there are no probes, and what to do instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlaces {
+    /// Its allocator is not known.
+    Unknown,
+    /// It is the Go runtime's.
+    Go,
+}
+
+impl NoPlaces {
+    /// What is in the way.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Unknown => "no file of the process tells its allocator",
+            Self::Go => "Go's runtime hands out memory without malloc",
+        }
+    }
+
+    /// What helps.
+    #[must_use]
+    pub const fn instead(self) -> &'static str {
+        match self {
+            Self::Unknown => "a static program tells if it keeps its symbols (is not stripped)",
+            Self::Go => "its own heap profile says which code asks for it (net/http/pprof)",
+        }
+    }
+}
+
 /// A file's code as it lies in a process.
 struct Mapped<'a> {
     root: &'a ProcRoot,
@@ -78,19 +107,27 @@ pub(super) struct Function {
     pub(super) symbol: Symbol,
 }
 
-/// Finds the places for a process whose areas were read a moment ago. `None`: its allocator is not
-/// known.
-#[must_use]
-pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Places> {
-    let found = find_file(root, pid, areas)?;
+/// Finds the places for a process whose areas were read a moment ago.
+///
+/// # Errors
+/// When there are none.
+pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Result<Places, NoPlaces> {
+    let found = find_file(root, pid, areas).ok_or(NoPlaces::Unknown)?;
+    if found.allocator.family == Family::Go {
+        return Err(NoPlaces::Go);
+    }
+    places_in(root, pid, areas, &found).ok_or(NoPlaces::Unknown)
+}
+
+fn places_in(root: &ProcRoot, pid: u32, areas: &[Area], found: &Found<'_>) -> Option<Places> {
     let elf = Elf::read(&found.file)?;
     let functions = functions(&elf);
     let code = elf.code();
-    let address_of = |address| address_in_process(&found, areas, offset_of(&code, address)?);
+    let address_of = |address| address_in_process(found, areas, offset_of(&code, address)?);
     let starts = functions.iter().map(|function| function.symbol.address);
     let ends = functions.iter().map(|function| function.symbol.address + function.symbol.size);
     let (code_start, code_end) = (address_of(starts.min()?)?, address_of(ends.max()?)?);
-    let mapped = Mapped { root, found: &found, areas, code: &code, pid, code_start, code_end };
+    let mapped = Mapped { root, found, areas, code: &code, pid, code_start, code_end };
     let (mut places, mut refused) = (Vec::new(), Vec::new());
     let mut leaving = Vec::new();
     for function in functions {

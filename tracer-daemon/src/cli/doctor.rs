@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::tracing::Format;
 use crate::{
-    allocator::{self, Place},
+    allocator::{self, NoPlaces, Place},
     census::ProcRoot,
     error::Error,
+    humanize::escaped,
     kernel::{self, privileges},
     probes::{
         attach::{load, survey},
@@ -84,6 +85,10 @@ struct Patient {
     probes: Vec<AllocatorProbe>,
     /// Functions in which there is no place for one.
     refused: Vec<&'static str>,
+    /// Why there are no probes.
+    reason: Option<&'static str>,
+    /// What helps then.
+    instead: Option<&'static str>,
 }
 
 /// A place in an allocator's function.
@@ -97,25 +102,28 @@ struct AllocatorProbe {
 
 impl Patient {
     fn text(&self) -> String {
-        let Self { pid, comm, .. } = self;
-        match (&self.allocator, &self.module) {
+        let Self { pid, .. } = self;
+        let comm = escaped(&self.comm);
+        let mut text = match (&self.allocator, &self.module) {
             (Some(allocator), Some(module)) => {
-                let mut text = format!("{comm} (pid {pid}): {allocator}, {}\n", module.display());
-                for AllocatorProbe { function, file_offset, emulated } in &self.probes {
-                    let price = if *emulated { "" } else { "  stepped over: ten times as dear" };
-                    let _ = writeln!(text, "  {function:<16} probe at {file_offset:#x}{price}");
-                }
-                for function in &self.refused {
-                    let _ =
-                        writeln!(text, "  {function:<16} no place is sure to see each call once");
-                }
-                text
+                format!("{comm} (pid {pid}): {allocator}, {}\n", module.display())
             }
-            _ => format!(
-                "{comm} (pid {pid}): no file of it tells its allocator; system calls and faults can \
-                 be traced all the same"
-            ),
+            _ => format!("{comm} (pid {pid}): its allocator is unknown\n"),
+        };
+        for AllocatorProbe { function, file_offset, emulated } in &self.probes {
+            let price = if *emulated { "" } else { "  stepped over: ten times as dear" };
+            let _ = writeln!(text, "  {function:<16} probe at {file_offset:#x}{price}");
         }
+        for function in &self.refused {
+            let _ = writeln!(text, "  {function:<16} no place is sure to see each call once");
+        }
+        if let (Some(reason), Some(instead)) = (self.reason, self.instead) {
+            let _ = writeln!(text, "  --malloc counts nothing here: {reason}\n  {instead}");
+            text.push_str("  system calls, page faults and CPU time are measured all the same\n");
+        }
+        let malloc = if self.reason.is_none() { " --malloc" } else { "" };
+        let _ = writeln!(text, "\nnext  alloctrace attach --pid {pid}{malloc} --duration 30s");
+        text
     }
 }
 
@@ -126,15 +134,25 @@ fn examine_process(pid: u32) -> Result<Patient, Error> {
     let (allocator, module) = allocator::find(&root, pid, &areas)
         .map(|allocator| (allocator.to_string(), allocator.module))
         .unzip();
-    let places = allocator::places(&root, pid, &areas);
-    let (places, refused) = places.map(|found| (found.places, found.refused)).unwrap_or_default();
+    let found = allocator::places(&root, pid, &areas);
+    let none = found.as_ref().err().copied();
+    let (places, refused) = found.map(|found| (found.places, found.refused)).unwrap_or_default();
     let probe = |place: Place| AllocatorProbe {
         function: place.call.name(),
         file_offset: place.file_offset,
         emulated: place.is_emulated(),
     };
     let probes = places.into_iter().map(probe).collect();
-    Ok(Patient { pid, comm, allocator, module, probes, refused })
+    Ok(Patient {
+        pid,
+        comm,
+        allocator,
+        module,
+        probes,
+        refused,
+        reason: none.map(NoPlaces::why),
+        instead: none.map(NoPlaces::instead),
+    })
 }
 
 fn examine_kernel() -> Result<Examination, Error> {

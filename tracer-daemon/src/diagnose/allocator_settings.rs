@@ -20,9 +20,8 @@ pub(super) fn glibc_keeps(deepest_bytes: u64) -> Vec<String> {
              the start of main; without the second blocks from 128 KiB up are mapped one by one"
         ),
         format!(
-            "without a rebuild, again both together: GLIBC_TUNABLES=\
-             glibc.malloc.trim_threshold={trim}:glibc.malloc.mmap_threshold={mmap} \
-             (up to {} stay with the process)",
+            "without a rebuild, again both together: {} (up to {} stay with the process)",
+            glibc_thresholds(trim, mmap),
             bytes(trim)
         ),
         format!(
@@ -30,6 +29,11 @@ pub(super) fn glibc_keeps(deepest_bytes: u64) -> Vec<String> {
              and makes the heap grow in larger steps"
         ),
     ]
+}
+
+/// The same by the environment, as mallopt(3) has it: as `GLIBC_TUNABLES` they would not fit into a line.
+pub(super) fn glibc_thresholds(trim: u64, mmap: u64) -> String {
+    format!("MALLOC_TRIM_THRESHOLD_={trim} MALLOC_MMAP_THRESHOLD_={mmap}")
 }
 
 /// Twice what was free at the top at once: the load may grow, and a trim leaves `M_TOP_PAD` there.

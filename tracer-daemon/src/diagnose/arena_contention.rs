@@ -160,8 +160,8 @@ fn remedies(waits: &Waits<'_>) -> Vec<String> {
              (each may keep memory of its own)"
         ));
         lines.push(
-            "for blocks up to 1032 bytes: GLIBC_TUNABLES=glibc.malloc.tcache_count=127, so that more of them \
-             stay with their thread"
+            "for blocks up to 1032 bytes: GLIBC_TUNABLES=glibc.malloc.tcache_count=127 (more of them stay \
+             with their thread)"
                 .to_owned(),
         );
     }

@@ -243,7 +243,7 @@ mod tests {
         let why = BTreeMap::from([("fault".to_owned(), 0.9), ("mmap".to_owned(), 0.1)]);
         let totals = LookupTotals { calls: 1_000_000, why, ..LookupTotals::default() };
         Snapshot {
-            window: Window { seconds: 10.0, complete: true },
+            window: Window { seconds: 10.0, complete: true, ..Window::default() },
             cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(8.0), ..Cpu::default() },
             cpu_samples: vec![CpuShare { place: LOOK_UP.to_owned(), share }],
             lookups: BTreeMap::from([("find_vma".to_owned(), totals)]),

@@ -179,7 +179,7 @@ mod tests {
     fn snapshot(waits: Vec<LockWait>) -> Snapshot {
         let totals = |seconds| SyscallTotals { calls: 1, seconds, ..SyscallTotals::default() };
         Snapshot {
-            window: Window { seconds: 10.0, complete: true },
+            window: Window { seconds: 10.0, complete: true, ..Window::default() },
             cpu: Cpu { user_seconds: Some(5.0), system_seconds: Some(5.0), ..Cpu::default() },
             syscalls: BTreeMap::from([
                 ("munmap".to_owned(), totals(12.0)),

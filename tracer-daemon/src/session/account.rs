@@ -65,7 +65,11 @@ impl<N: KernelNames> Account<'_, N> {
         let state = self.state;
         Snapshot {
             target: self.traced.info.clone(),
-            window: Window { seconds: self.window.as_secs_f64(), complete: lost.is_empty() },
+            window: Window {
+                seconds: self.window.as_secs_f64(),
+                complete: lost.is_empty(),
+                started_at: self.traced.started_at,
+            },
             syscalls: Syscall::ALL
                 .into_iter()
                 .filter(|syscall| attached(syscall.name()))

@@ -77,19 +77,31 @@ impl Session {
         probes.map(account).transpose().map_err(unreadable)
     }
 
-    /// Whether the process left its allocator for another program's.
-    pub(super) fn look_for_other_programs(&mut self, counters: &Counters, process: ProcessId) {
+    /// Whether the process left its allocator for another program's, and whether it has children: probes are
+    /// in one process alone.
+    pub(super) fn look_for_others(&mut self, counters: &Counters, process: ProcessId) {
+        if self.allocator.is_none() {
+            return;
+        }
         let execs = counters.lifecycles.get(&process).map_or(0, |life| life.execs);
-        if self.allocator.is_some() && execs > u64::from(self.from_exec) {
+        if execs > u64::from(self.from_exec) {
             let why = "the process executed another program, whose allocator is not watched";
             self.give_up("stopped", why.to_owned());
+        }
+        // Where children are followed, theirs as well.
+        let forks: u64 = counters.lifecycles.values().map(|life| life.forks).sum();
+        if forks > 0
+            && let Some(row) = self.attached.row(MALLOC)
+        {
+            let reason = row.reason.take().map_or(String::new(), |reason| reason + "; ");
+            row.reason = Some(reason + &not_in_children(forks));
         }
     }
 
     fn put_probes_on(&mut self, process: ProcessId, budget: Budget) -> Result<(), String> {
         let reading = self.space.reading(&self.root, process).ok_or("the process has ended")?;
         let places = places(&self.root, process.pid, &reading.areas)
-            .ok_or("no file of the process tells its allocator")?;
+            .map_err(|none| format!("{}; {}", none.why(), none.instead()))?;
         if places.places.is_empty() {
             return Err(format!("{}: none of its functions can be probed", places.allocator));
         }
@@ -123,6 +135,15 @@ impl Session {
             control: &mut self.control,
         };
         self.allocator.as_mut().map(|probes| act(probes, kernel))
+    }
+}
+
+fn not_in_children(forks: u64) -> String {
+    match forks {
+        1 => "not in the process that it forked: the calls of children are not counted".to_owned(),
+        _ => format!(
+            "not in the {forks} processes that it forked: the calls of children are not counted"
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ impl Session {
         })?;
         let window = traced.until.unwrap_or_else(Instant::now) - traced.since;
         let allocations = self.account_allocator(window)?;
-        self.look_for_other_programs(&counters, traced.process);
+        self.look_for_others(&counters, traced.process);
         let is_followed = allocations.as_ref().is_some_and(|all| all.blocks.is_some());
         let blocks = is_followed.then_some(&self.state.blocks);
         let probes = self.allocator.as_ref();
@@ -51,6 +51,7 @@ impl Session {
         let sample_seconds = snapshot.cpu.seconds().map(|cpu| cpu / self.state.cpu.total() as f64);
         snapshot.stacks = named.stacks;
         snapshot.stacks.extend(named.cpu.heaviest(CPU_STACKS, sample_seconds));
+        snapshot.modules = names::modules(&snapshot.stacks, &named.build_ids);
         snapshot.address_space = self.space.figures(snapshot.mappings.as_ref());
         Ok(snapshot)
     }

@@ -1,15 +1,18 @@
 //! The stacks that go into a snapshot, with names as far as those are found in time.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     naming::unnamed,
-    unwinder::{Order, Unwinder},
+    unwinder::{BuildIds, Order, Unwinder},
 };
 use crate::aggregate::{
     blocks::Blocks,
     cpu_sites::CpuSites,
-    snapshot::StackTotals,
+    snapshot::{Module, StackTotals},
     stack_kind::StackKind,
     stacks::{StackKey, StackSum, Stacks},
 };
@@ -27,6 +30,8 @@ pub(super) struct Named {
     pub(super) stacks: Vec<StackTotals>,
     /// Those of CPU samples: all of them, for only their names tell which belong together.
     pub(super) cpu: CpuSites,
+    /// Of the files that they lead through.
+    pub(super) build_ids: BuildIds,
 }
 
 /// Names the stacks of a window.
@@ -61,5 +66,19 @@ pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>
         let seconds = NAMING_TIME.as_secs();
         log::warn!("some stacks have no names: not found within {seconds} s");
     }
-    Named { stacks: named, cpu }
+    let build_ids = unwinder.build_ids(deadline).unwrap_or_default();
+    Named { stacks: named, cpu, build_ids }
+}
+
+/// The files that stacks lead through.
+pub(super) fn modules(stacks: &[StackTotals], build_ids: &BuildIds) -> Vec<Module> {
+    let frames = stacks.iter().flat_map(|stack| &stack.frames);
+    let names: BTreeSet<_> = frames.filter_map(|frame| frame.module.as_ref()).collect();
+    names
+        .into_iter()
+        .map(|name| Module {
+            module: name.clone(),
+            build_id: build_ids.get(name).cloned().flatten(),
+        })
+        .collect()
 }

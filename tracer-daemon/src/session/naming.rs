@@ -3,10 +3,11 @@
 //! called can wait for the end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
+use super::unwinder::BuildIds;
 use crate::{
     aggregate::{
         snapshot::{Frame, StackTotals},
@@ -14,7 +15,7 @@ use crate::{
     },
     census::ProcRoot,
     source::Readers,
-    symbolize::{Innermost, Location, Modules, Symbolizer},
+    symbolize::{Innermost, Location, Modules, Symbolizer, build_id},
     unwind::{Image, Library, StackCopy, by_frame_pointers},
 };
 
@@ -132,6 +133,27 @@ impl Naming {
                 self.locations.entry((program, address)).or_insert(location);
             }
         }
+    }
+
+    /// The build-ids of the files that addresses were found in, by the files' names. Two builds of one
+    /// name are none, for a frame does not say which of them it is in.
+    pub(super) fn build_ids(&self) -> BuildIds {
+        let mut builds = BuildIds::new();
+        let mut seen = HashSet::new();
+        for location in self.locations.values() {
+            if seen.insert((&location.module, &location.source)) {
+                let build = build_id(location);
+                builds
+                    .entry(location.module.display().to_string())
+                    .and_modify(|known| {
+                        if *known != build {
+                            *known = None;
+                        }
+                    })
+                    .or_insert(build);
+            }
+        }
+        builds
     }
 
     /// A stack with the places of its frames, and with their names if so wanted.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tracer_common::{ProcessId, TICK_NS, Target};
@@ -24,6 +24,8 @@ pub(super) struct Traced {
     pub(super) process: ProcessId,
     pub(super) since: Instant,
     pub(super) until: Option<Instant>,
+    /// The same as `since` by the machine's clock, in seconds.
+    pub(super) started_at: Option<f64>,
     pub(super) first: ProcessStat,
     pub(super) first_switches: Option<Switches>,
     pub(super) last: ProcessStat,
@@ -37,6 +39,7 @@ impl Traced {
     /// The window begins.
     pub(super) fn begin(root: &ProcRoot, found: &ProcessStat) -> Result<Self, Error> {
         let since = Instant::now();
+        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         let pid = found.pid;
         let is_it = |stat: &ProcessStat| stat.start_ticks == found.start_ticks && stat.state != 'Z';
         let first = root.stat(pid).ok().filter(is_it).ok_or_else(|| {
@@ -49,6 +52,7 @@ impl Traced {
             process: ProcessId::new(pid, found.start_ticks),
             since,
             until: None,
+            started_at: started_at.map(|time| time.as_secs_f64()),
             info: target_info(root, &first),
             last: first.clone(),
             first,

@@ -2,6 +2,7 @@
 //! keeps the ring buffer waiting.
 
 use std::{
+    collections::BTreeMap,
     panic,
     sync::{
         Once,
@@ -35,11 +36,15 @@ const UNWINDING_TIME: Duration = Duration::from_secs(5);
 /// The name of the thread.
 const NAME: &str = "unwinder";
 
+/// By the names of files; none where it is not known.
+pub(super) type BuildIds = BTreeMap<String, Option<String>>;
+
 enum Request {
     Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
     Unwind(Sample),
     Name(Vec<(StackKey, StackSum)>, Order, SyncSender<(usize, StackTotals)>),
+    BuildIds(SyncSender<BuildIds>),
 }
 
 /// What comes first of what is to be named.
@@ -155,6 +160,13 @@ impl Unwinder {
             }
         }
     }
+
+    /// The build-ids of all files that stacks led through, if there is time until `deadline`.
+    pub(super) fn build_ids(&self, deadline: Instant) -> Option<BuildIds> {
+        let (answer, answered) = sync_channel(1);
+        self.requests.try_send(Request::BuildIds(answer)).ok()?;
+        answered.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+    }
 }
 
 /// What goes wrong with a binary made to hurt is caught, and costs its names. It is nothing that people
@@ -179,6 +191,10 @@ fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Unw
                 if let Some(done) = done {
                     let _ = done.send(());
                 }
+            }
+            Request::BuildIds(answer) => {
+                // Whoever asked may have given up.
+                let _ = answer.send(naming.build_ids());
             }
             Request::Unwind(sample) => {
                 let (key, Sample { sum, id, .. }) = (naming.unwind(&sample), sample);

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::build_id::in_hex;
 use crate::elf::{Elf, Segment};
 
 /// Where distributions put them.
@@ -22,10 +23,9 @@ impl DebugFile {
     /// That of a program, if there is one below `directory`.
     pub(super) fn find(program: &File, directory: &Path) -> Option<Self> {
         let elf = Elf::read(program)?;
-        let id = elf.build_id()?;
-        let (first, rest) = id.split_first().filter(|(_, rest)| !rest.is_empty())?;
-        let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = directory.join(format!(".build-id/{first:02x}/{rest}.debug"));
+        let id = in_hex(&elf)?;
+        let (first, rest) = id.split_at_checked(2).filter(|(_, rest)| !rest.is_empty())?;
+        let path = directory.join(format!(".build-id/{first}/{rest}.debug"));
         path.is_file().then(|| Self { path, code: elf.code() })
     }
 

@@ -63,12 +63,17 @@ impl ElfFile {
             return None;
         }
         // The process may have lived in a container, with another file of this name.
-        Self::at(Arc::clone(&location.module)).filter(|file| file.identity.1 == location.inode)
+        Self::at(Arc::clone(&location.module)).filter(|file| file.has_inode(location.inode))
     }
 
     fn at(path: Arc<Path>) -> Option<Self> {
         let identity = identity(&fs::metadata(&path).ok()?)?;
         Some(Self { path, identity })
+    }
+
+    /// Whether it is the one that a process has mapped.
+    pub(crate) fn has_inode(&self, inode: u64) -> bool {
+        self.identity.1 == inode
     }
 
     /// Opens the very file, or none. It does not wait, whatever has been put in its place since.

@@ -124,8 +124,9 @@ fn file(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Location> {
     })
 }
 
-/// A path that leads to the very file, in its own mount namespace. For one that has been removed, or
-/// mounted over, only `map_files` does, which wants `CAP_CHECKPOINT_RESTORE`.
+/// A path that leads to the very file. A mount namespace has paths of its own; in another root of the same
+/// namespace they are shown to us as ours. For a file that has been removed, or mounted over, only
+/// `map_files` leads there, which wants `CAP_CHECKPOINT_RESTORE`.
 fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<PathBuf> {
     let itself = proc_root.file(pid, &format!("map_files/{:x}-{:x}", area.start, area.end));
     if area.deleted {
@@ -133,8 +134,13 @@ fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<Pa
     }
     let named = proc_root.file(pid, "root").join(path.strip_prefix("/").ok()?);
     let inode = |path: &Path| path.metadata().ok().map(|file| file.ino());
-    let is_another = inode(&named).is_some_and(|inode| inode != area.inode);
-    Some(if is_another && inode(&itself).is_some() { itself } else { named })
+    let is_it = |path: &Path| inode(path) == Some(area.inode);
+    Some(match path {
+        _ if is_it(&named) => named,
+        _ if is_it(path) => path.to_path_buf(),
+        _ if inode(&itself).is_some() => itself,
+        _ => named,
+    })
 }
 
 #[cfg(test)]

@@ -10,12 +10,18 @@
  * waits for another line. Of the bytes, 70 % are taken by take_small, 20 % by take_medium and 10 % by
  * take_large, by turns.
  *
+ * allocations kept: says "ready", waits for a line, takes blocks of 2 MB and keeps some: take_large frees its
+ * 100, keep_much keeps its 50 and keep_little its 25. Says "done", waits for another line.
+ *
  * allocations steady WORK: a thread takes and frees 64 bytes and counts to WORK, for ever. Says "ready", then for
  * each line "pairs NUMBER NANOSECONDS" so far.
  *
  * allocations alone ROUNDS STATUS: waits for nobody and has one thread; says "done BLOCKS" and ends with STATUS.
  *
- * In the middle of the work the process forks; the child takes and frees a block as often as a thread has
+ * allocations parent ROUNDS: says "ready", waits for a line, forks, and works in both processes; says "done", and its
+ * child waits for another line, works again, and has to end well.
+ *
+ * In the middle of the work of THREADS the process forks; the child takes and frees a block as often as a thread has
  * rounds, and has to end well.
  *
  * A round calls                        with bytes
@@ -101,6 +107,35 @@ static void fork_a_child(void)
     must(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the child");
 }
 
+static void work_alone(void)
+{
+    for (long round = 0; round < rounds; round++)
+        one_round();
+}
+
+__attribute__((noreturn)) static void run_parent(void)
+{
+    int status = 0, ends[2];
+    char byte;
+    must(pipe(ends) == 0, "pipe");
+    one_round();
+    say("ready\n");
+    wait_for_line();
+    pid_t child = fork();
+    must(child >= 0, "fork");
+    work_alone();
+    close(ends[1]);
+    if (child == 0) {
+        must(read(ends[0], &byte, 1) == 0, "the parent's end of work");
+        say("done\n");
+        wait_for_line();
+        work_alone();
+        _exit(0);
+    }
+    must(waitpid(child, &status, 0) == child && status == 0, "the child");
+    _exit(0);
+}
+
 static void run_hot(void)
 {
     say("ready\n");
@@ -112,8 +147,7 @@ static void run_hot(void)
 __attribute__((noreturn)) static void run_alone(long status)
 {
     char line[64];
-    for (long round = 0; round < rounds; round++)
-        one_round();
+    work_alone();
     snprintf(line, sizeof line, "done %ld\n", (long)kept);
     say(line);
     _exit((int)status);
@@ -148,6 +182,34 @@ __attribute__((noinline, noreturn)) static void run_sites(void)
         for (int call = 0; call < 80; call++)
             take_medium();
         take_large();
+    }
+    say("done\n");
+    wait_for_line();
+    _exit(0);
+}
+
+static void *held[75];
+
+__attribute__((noinline)) static void keep_much(int index)
+{
+    held[index] = got(malloc(LARGE), "malloc");
+}
+
+__attribute__((noinline)) static void keep_little(int index)
+{
+    held[index] = got(malloc(LARGE), "malloc");
+}
+
+__attribute__((noinline, noreturn)) static void run_kept(void)
+{
+    say("ready\n");
+    wait_for_line();
+    for (int turn = 0; turn < 25; turn++) {
+        for (int call = 0; call < 4; call++)
+            take_large();
+        keep_much(3 * turn);
+        keep_much(3 * turn + 1);
+        keep_little(3 * turn + 2);
     }
     say("done\n");
     wait_for_line();
@@ -194,6 +256,12 @@ int main(int count, char **words)
         run_hot();
     if (count > 1 && strcmp(words[1], "sites") == 0)
         run_sites();
+    if (count > 2 && strcmp(words[1], "parent") == 0) {
+        rounds = atol(words[2]);
+        run_parent();
+    }
+    if (count > 1 && strcmp(words[1], "kept") == 0)
+        run_kept();
     if (count > 3 && strcmp(words[1], "alone") == 0) {
         rounds = atol(words[2]);
         run_alone(atol(words[3]));

@@ -1,9 +1,13 @@
 //! Calls of the allocator against a program that knows how many it makes.
 
+mod children;
 mod commands;
+mod files;
 mod hostile;
+mod pprof;
 mod rate;
 mod sites;
+mod unknown;
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
@@ -21,7 +25,7 @@ use crate::{
     allocators::{LIBRARIES, PRELOADED},
     errors::nothing_is_left,
     losses::no_loss,
-    support::{Machine, Target, Tracer, built, ensure, same, state, truth},
+    support::{Machine, Target, Tracer, built, ensure, same, state},
     trial,
 };
 
@@ -66,7 +70,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         ),
         trial("a_budget_that_cannot_be_kept_is_given_up", uprobes(), too_small),
         trial("killed_it_leaves_the_allocator_alone", uprobes(), killed),
-        trial("an_unknown_allocator_leaves_the_rest", lacks("strip"), unknown_allocator),
+        trial("go_s_pprof_lists_the_call_sites", lacks("go"), pprof::lists_call_sites),
         trial("each_place_has_its_share", vm.clone().or_else(uprobes), || sites::shares("")),
     ];
     for (library, name) in PRELOADED {
@@ -85,7 +89,10 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             move || sites::shares(&file.to_string_lossy()),
         ));
     }
+    trials.extend(children::trials(machine));
+    trials.extend(unknown::trials(machine));
     trials.extend(commands::trials(machine));
+    trials.extend(files::trials(machine));
     trials.extend(hostile::trials(machine));
     trials
 }
@@ -283,22 +290,4 @@ fn killed() -> Result<(), Failed> {
     tracer.wait()?;
     nothing_is_left()?;
     same("the target's state", state(target.pid()), Some('R'))
-}
-
-/// The system calls of a stripped static program are counted all the same.
-fn unknown_allocator() -> Result<(), Failed> {
-    let directory = tempfile::tempdir()?;
-    let program = directory.path().join("stripped");
-    let done = Command::new("strip").arg("-o").args([&program, &truth()]).status()?;
-    ensure(done.success(), "strip failed")?;
-    let mut target = Target::start(Command::new(&program).args(["1", "10"]));
-    target.hear("ready");
-    let tracer = Tracer::attach(target.pid(), &["--malloc"]);
-    target.nudge();
-    target.hear("done");
-    let recording = tracer.interrupt()?;
-    same("mremap calls", recording.snapshot.syscalls["mremap"].calls, 20)?;
-    same("allocations", recording.snapshot.allocations.is_none(), true)?;
-    let said = reason(&recording);
-    ensure(said.contains("tells its allocator"), said)
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Nobody.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let root = || machine.cannot_trace();

@@ -58,7 +58,7 @@ fn found_in_arena() -> Result<(), Failed> {
     let all = ["arena of malloc", "glibc", "handle_request"];
     ensure(all.iter().all(|part| cause.contains(part)), cause.clone())?;
     let remedy = finding.remedy.join("\n");
-    ensure(remedy.contains("glibc.malloc.trim_threshold="), remedy)
+    ensure(remedy.contains("MALLOC_TRIM_THRESHOLD_="), remedy)
 }
 
 /// The cure is the one that the finding names, as it stands there.
@@ -66,11 +66,14 @@ fn saving() -> Result<(), Failed> {
     let recording = LONGER.traced()?;
     let finding = find(&recording, ID)?;
     let words = finding.remedy.iter().flat_map(|line| line.split_whitespace());
-    let tunables = words.filter_map(|word| word.strip_prefix("GLIBC_TUNABLES=")).next();
-    let tunables = tunables.ok_or("the remedy names no tunables")?;
+    let settings: Vec<_> = words
+        .filter(|word| word.starts_with("MALLOC_"))
+        .filter_map(|word| word.split_once('='))
+        .collect();
+    same("settings", settings.len(), 2)?;
     let cured = || {
         let mut command = LONGER.command();
-        command.env("GLIBC_TUNABLES", tunables);
+        command.envs(settings.iter().copied());
         command
     };
     saves(finding, || LONGER.command(), cured, 0.2)

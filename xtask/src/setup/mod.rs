@@ -90,6 +90,8 @@ impl Group {
                 ("musl-tools", "musl-gcc"),
                 ("chromium", "chromium"),
                 ("prometheus", "prometheus"),
+                // For `go tool pprof`, and a program that has Go's allocator.
+                ("golang-go", "go"),
                 // Libraries show themselves by no program; without them their tests are skipped.
                 ("libjemalloc2", "gcc"),
                 ("libtcmalloc-minimal4", "gcc"),

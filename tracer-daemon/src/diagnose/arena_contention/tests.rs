@@ -23,7 +23,7 @@ fn contended() -> Snapshot {
     let work = [(Some("pthread_cond_wait"), LIBC), (Some("next_job"), "/bin/app")];
     let free = [(None, LIBC), (Some("free"), LIBC), (Some("drop_job"), "/bin/app")];
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         target: TargetInfo {
             allocator: Some("glibc 2.36".to_owned()),
             threads: Some(8),

@@ -29,7 +29,7 @@ fn storming(cause: FaultCause) -> Snapshot {
         ..SyscallTotals::default()
     };
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(2.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(100_000),
@@ -107,7 +107,7 @@ fn the_reason_decides_the_remedy() {
             .map_or(String::new(), |found| found.remedy.join("\n"))
     };
     let glibc = by(&[("madvise", "/l/libc.so.6"), ("cfree", "/l/libc.so.6"), ("f", "/a")]);
-    assert!(glibc.contains("glibc.malloc.trim_threshold=2097152"), "{glibc}");
+    assert!(glibc.contains("MALLOC_TRIM_THRESHOLD_=2097152"), "{glibc}");
     let jemalloc = by(&[("madvise", "/l/libc.so.6"), ("pages_purge", "/l/libjemalloc.so.2")]);
     assert!(jemalloc.contains("dirty_decay_ms"), "{jemalloc}");
 }

@@ -24,7 +24,7 @@ fn through_malloc() -> StackTotals {
 fn trimming() -> Snapshot {
     Snapshot {
         target: TargetInfo { allocator: Some("glibc 2.36".to_owned()), ..TargetInfo::default() },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(3.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(200_000),
@@ -115,13 +115,12 @@ fn who_moves_the_break_decides_the_remedy() {
         (found.remedy.join("\n"), found.confidence)
     };
     let by_malloc = || vec![through_malloc()];
-    let tunables = "GLIBC_TUNABLES=glibc.malloc.trim_threshold=2097152:\
-                    glibc.malloc.mmap_threshold=1048576 ";
+    let settings = "MALLOC_TRIM_THRESHOLD_=2097152 MALLOC_MMAP_THRESHOLD_=1048576 ";
     for (stacks, allocator) in
         [(by_malloc(), Some("glibc 2.36")), (by_malloc(), None), (Vec::new(), Some("glibc"))]
     {
         let (text, _) = remedies(stacks, allocator);
-        assert!(text.contains(tunables), "{text}");
+        assert!(text.contains(settings), "{text}");
         assert!(text.starts_with("mallopt(M_TRIM_THRESHOLD, 2097152) together"), "{text}");
         assert!(text.contains("M_TOP_PAD"));
     }
@@ -143,9 +142,9 @@ fn who_moves_the_break_decides_the_remedy() {
 #[test]
 fn the_values_hold_what_was_seen_and_are_ones_that_glibc_takes() {
     for (deepest, values) in [
-        (4096, "trim_threshold=1048576:glibc.malloc.mmap_threshold=524288 "),
-        (100 << 20, "trim_threshold=209715200:glibc.malloc.mmap_threshold=33554432 "),
-        (u64::MAX, "trim_threshold=2146435072:glibc.malloc.mmap_threshold=33554432 "),
+        (4096, "TRIM_THRESHOLD_=1048576 MALLOC_MMAP_THRESHOLD_=524288 "),
+        (100 << 20, "TRIM_THRESHOLD_=209715200 MALLOC_MMAP_THRESHOLD_=33554432 "),
+        (u64::MAX, "TRIM_THRESHOLD_=2146435072 MALLOC_MMAP_THRESHOLD_=33554432 "),
     ] {
         let found = finding(|_, trims| trims.deepest_bytes = deepest);
         assert!(found.remedy.join("\n").contains(values), "{:?}", found.remedy);

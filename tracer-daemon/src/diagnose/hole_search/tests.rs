@@ -10,7 +10,7 @@ fn searching(kernel: &str, holes_too_small: u64) -> Snapshot {
     let mmap = SyscallTotals { calls: 10_000, seconds: 2.5, ..SyscallTotals::default() };
     Snapshot {
         tracer: Tracer { kernel: kernel.to_owned(), ..Tracer::default() },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(8.0), ..Cpu::default() },
         syscalls: BTreeMap::from([("mmap".to_owned(), mmap)]),
         mappings: Some(Mappings {

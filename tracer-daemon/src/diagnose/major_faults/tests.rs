@@ -10,7 +10,7 @@ fn reading() -> Snapshot {
     };
     let row = |name: &str, share| LookupMapping { name: name.to_owned(), areas: 1, share };
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(0.5), system_seconds: Some(0.5), ..Cpu::default() },
         faults: FaultTotals { major: Some(20_000), ..FaultTotals::default() },
         major_faults: Some(MajorFaults {

@@ -24,7 +24,7 @@ pub(super) fn remedies(churn: &Churn, caller: Caller, site: Option<&str>) -> Vec
         ],
         Caller::Allocator(name) => vec![
             reuse_block(churn, site),
-            format!("{}; GLIBC_TUNABLES changes nothing here", keep_pages(name)),
+            format!("{} (GLIBC_TUNABLES changes nothing here)", keep_pages(name)),
         ],
         Caller::ThreadStack => vec![
             "keep the threads: a pool of them instead of one for each piece of work".to_owned(),

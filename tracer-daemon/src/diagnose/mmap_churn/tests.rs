@@ -32,7 +32,7 @@ fn stack(caller: Frame) -> StackTotals {
 fn churning() -> Snapshot {
     Snapshot {
         target: TargetInfo { threads: Some(4), ..TargetInfo::default() },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(2.0), system_seconds: Some(3.0), ..Cpu::default() },
         faults: FaultTotals {
             minor: Some(125_000),

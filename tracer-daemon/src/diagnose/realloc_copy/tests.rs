@@ -50,7 +50,7 @@ fn growing() -> Snapshot {
         ..Resizes::default()
     };
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         cpu: Cpu { user_seconds: Some(7.0), system_seconds: Some(1.0), ..Cpu::default() },
         allocations: Some(Allocations { resizes: Some(all), ..Allocations::default() }),
         stacks: vec![

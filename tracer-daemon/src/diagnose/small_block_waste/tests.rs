@@ -34,7 +34,7 @@ fn snapshot(sizes: &[u64], given: u64, duty: f64) -> Snapshot {
     let window = Duration::from_secs(10);
     let counted = Counted { window, duty, rate: None, stack_samples: 100 };
     Snapshot {
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         target: TargetInfo { allocator: Some("glibc 2.36".to_owned()), ..TargetInfo::default() },
         allocations: Some(allocations(&counters, counted).with_sizes(&sized, rule)),
         resident: Some(Resident { before: 10 * MIB, after: 110 * MIB }),

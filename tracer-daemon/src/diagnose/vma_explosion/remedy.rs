@@ -1,6 +1,6 @@
 use super::{Situation, dominant_size};
 use crate::census::address_space::{AddressSpace, Kind, Unmerged};
-use crate::diagnose::{Severity, caller::Caller};
+use crate::diagnose::{Severity, allocator_settings::glibc_thresholds, caller::Caller};
 use crate::humanize::{bytes, count};
 
 /// The highest value that `mallopt(M_MMAP_THRESHOLD)` takes: half of `HEAP_MAX_SIZE` (glibc,
@@ -25,7 +25,7 @@ pub(super) fn remedies(situation: &Situation<'_>, severity: Severity) -> Vec<Str
 fn stop_gap(limit: u64) -> String {
     let doubled = limit.saturating_mul(2).checked_next_power_of_two().unwrap_or(HIGHEST_LIMIT);
     format!(
-        "as a stop-gap, at once and without a restart: sysctl -w vm.max_map_count={}",
+        "sysctl -w vm.max_map_count={} is a stop-gap, at once and without a restart",
         doubled.min(HIGHEST_LIMIT)
     )
 }
@@ -57,10 +57,8 @@ fn of_blocks(situation: &Situation<'_>) -> String {
         Caller::Glibc => {
             let threshold = threshold(space);
             format!(
-                "let glibc serve the blocks from its heap, which is one area: \
-                 GLIBC_TUNABLES=glibc.malloc.mmap_threshold={threshold}:\
-                 glibc.malloc.trim_threshold={}",
-                threshold * 2
+                "let glibc serve the blocks from its heap, which is one area: {}",
+                glibc_thresholds(threshold * 2, threshold)
             )
         }
         Caller::Allocator(name) => {

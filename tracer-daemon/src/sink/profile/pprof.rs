@@ -13,8 +13,9 @@ use tracer_common::Syscall;
 
 use super::{Measure, kinds};
 use crate::aggregate::{
-    snapshot::{Snapshot, StackTotals},
-    stack_kind,
+    cpu::SAMPLES_PER_SECOND,
+    snapshot::{Frame, Snapshot, StackTotals},
+    stack_kind, user_path,
 };
 use message::{Label, Profile, Sample, ValueType};
 use tables::Tables;
@@ -44,9 +45,12 @@ pub fn pprof(stacks: &[&StackTotals], snapshot: &Snapshot) -> io::Result<Vec<u8>
     let profile = Profile {
         sample_type,
         sample,
-        duration_nanos: (snapshot.window.seconds * 1e9) as i64,
+        time_nanos: nanoseconds(snapshot.window.started_at.unwrap_or_default()),
+        duration_nanos: nanoseconds(snapshot.window.seconds),
+        period_type: first.map(|column| column.period_type(&mut tables)),
+        period: first.map_or(0, Column::period),
         default_sample_type: first.map_or(0, |column| tables.string(&column.name)),
-        ..tables.into_profile()
+        ..tables.into_profile(&snapshot.modules)
     };
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&profile.encode_to_vec())?;
@@ -57,6 +61,18 @@ impl Column<'_> {
     fn value_type(&self, tables: &mut Tables) -> ValueType {
         let (name, unit) = (tables.string(&self.name), tables.string(self.measure.unit()));
         ValueType { name, unit }
+    }
+
+    /// What happens between two samples. Servers name kinds of profiles by it, those of Go's heap as here.
+    fn period_type(&self, tables: &mut Tables) -> ValueType {
+        let name = if self.kind == stack_kind::MALLOC { "space" } else { self.name.as_str() };
+        ValueType { name: tables.string(name), unit: tables.string(self.measure.unit()) }
+    }
+
+    /// How much of it; 0, which stands for unknown: not always the same.
+    fn period(&self) -> i64 {
+        let is_cpu = self.kind == stack_kind::CPU;
+        if is_cpu { nanoseconds(1.0 / SAMPLES_PER_SECOND as f64) } else { 0 }
     }
 
     fn holds(&self, stack: &StackTotals) -> bool {
@@ -76,7 +92,21 @@ fn sample(tables: &mut Tables, stack: &StackTotals, columns: &[Column<'_>]) -> S
         .iter()
         .map(|place| Label { key: tables.string("where"), text: tables.string(place) })
         .collect();
-    Sample { location_id: tables.locations(&stack.frames), value, label }
+    Sample { location_id: tables.locations(frames(stack)), value, label }
+}
+
+/// A call of the allocator is its caller's, as in Go's own profiles of its heap: else readers would list little but
+/// `malloc`. The label says which function it was.
+fn frames(stack: &StackTotals) -> &[Frame] {
+    let is_caller =
+        |frame: &Frame| !frame.symbol.as_deref().is_some_and(user_path::is_allocation_call);
+    let caller = stack.frames.iter().position(is_caller).unwrap_or(0);
+    if stack.kind == stack_kind::MALLOC { &stack.frames[caller..] } else { &stack.frames }
+}
+
+/// A number that is none becomes 0.
+fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9).round() as i64
 }
 
 /// None for a kind of tomorrow: nobody knows what its numbers are.

@@ -22,12 +22,12 @@ const CONTRACT: &[(&str, &str)] = &[
     (
         "",
         "schema tracer target window cpu syscalls faults mappings lookups cpu_samples allocations \
-         address_space stacks findings lost overhead",
+         address_space stacks modules findings lost overhead",
     ),
     ("/tracer", "version kernel probes"),
     ("/tracer/probes/0", "signal backend status reason"),
     ("/target", "pid start_time comm exe cmdline threads allocator"),
-    ("/window", "seconds complete"),
+    ("/window", "seconds complete started_at"),
     ("/cpu", "user_seconds system_seconds voluntary_switches involuntary_switches"),
     ("/syscalls/mmap", "calls failures bytes seconds"),
     ("/faults", "minor major seconds"),
@@ -72,6 +72,7 @@ const CONTRACT: &[(&str, &str)] = &[
         "samples in_place moved remapped copied_bytes grown_bytes unsized_moves largest",
     ),
     ("/stacks/0/frames/0", "symbol module offset file line"),
+    ("/modules/0", "module build_id"),
     ("/findings/0", "id severity summary evidence cause cost remedy predicted_saving confidence"),
     ("/overhead", "seconds share_of_target"),
 ];

@@ -10,9 +10,9 @@ use crate::aggregate::allocations::{Allocations, Counted, allocations};
 use crate::aggregate::exact_sizes::SizedCalls;
 use crate::aggregate::snapshot::{
     BlockSum, BlockTotals, Cpu, CpuShare, FaultShare, FaultTotals, FollowedBlocks, Frame,
-    LifetimeBlocks, LookupMapping, LookupTotals, Mappings, Overhead, ProbeStatus, Quantiles,
-    Resizes, ShortLived, SiteResizes, SizeCycles, Snapshot, StackTotals, SyscallTotals, TargetInfo,
-    Tracer, Window,
+    LifetimeBlocks, LookupMapping, LookupTotals, Mappings, Module, Overhead, ProbeStatus,
+    Quantiles, Resizes, ShortLived, SiteResizes, SizeCycles, Snapshot, StackTotals, SyscallTotals,
+    TargetInfo, Tracer, Window,
 };
 use crate::allocator::{Family, SizeRule};
 use crate::census::address_space::{AddressSpace, Growth, census};
@@ -66,7 +66,7 @@ fn server() -> Snapshot {
             threads: Some(4),
             allocator: Some("glibc 2.41".to_owned()),
         },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, started_at: Some(1.79e9) },
         cpu: Cpu {
             user_seconds: Some(2.0),
             system_seconds: Some(4.0),
@@ -255,6 +255,10 @@ pub(crate) fn churning() -> Recording {
             allocated("handle_request", 20_000, 2 << 20),
             allocated("parse_header", 10_000, 1 << 20),
         ],
+        modules: vec![Module {
+            module: "/usr/lib/x86_64-linux-gnu/libc.so.6".to_owned(),
+            build_id: Some("2eb0d5".to_owned()),
+        }],
         ..server()
     })
 }

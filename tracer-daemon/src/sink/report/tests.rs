@@ -31,6 +31,24 @@ fn every_line_fits_and_nothing_reaches_the_terminal() {
 }
 
 #[test]
+fn what_can_be_pasted_is_on_one_line() {
+    let settings = [
+        "MALLOC_TRIM_THRESHOLD_=2146435072 MALLOC_MMAP_THRESHOLD_=33554432",
+        "GLIBC_TUNABLES=glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=5242880",
+        "MALLOC_CONF=retain:true,dirty_decay_ms:-1,muzzy_decay_ms:-1",
+    ];
+    let mut recording = churning();
+    for before in (0..80).map(|length| "x".repeat(length)) {
+        recording.findings[0].remedy =
+            settings.map(|setting| format!("{before} {setting} (some MiB stay)")).to_vec();
+        let text = plain(&recording);
+        for setting in settings {
+            assert!(text.lines().any(|line| line.contains(setting)), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_churning_server_is_explained_from_the_top() {
     let text = plain(&churning());
     let first = text.lines().next().unwrap_or_default();

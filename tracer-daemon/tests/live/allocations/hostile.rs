@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,71 +12,26 @@ use tempfile::TempDir;
 
 use super::{ROUNDS, equals_the_truth, measure_after, program};
 use crate::{
-    allocators::{LIBRARIES, PRELOADED},
-    errors::nothing_is_left,
+    errors::{NOBODY, nothing_is_left},
     support::{ALLOCTRACE, Machine, Target, Tracer, alloctrace, compile, ensure, same},
     trial,
 };
 
 pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
-    let library = Path::new(LIBRARIES).join(PRELOADED[0].0);
-    let absent = || (!library.exists()).then(|| format!("{} is not installed", library.display()));
     let lacks = |programs: &[&str]| {
         machine.cannot_use("malloc", "uprobe").or_else(|| machine.lacks(programs))
     };
-    let lacks_library = |programs: &[&str]| lacks(programs).or_else(absent);
     let no_32_bit = || lacks(&["gcc"]).or_else(|| build_32_bit(&TempDir::new().ok()?).err());
     vec![
-        trial("a_library_that_was_replaced_is_counted", lacks_library(&[]), replaced),
-        trial(
-            "a_library_that_was_mounted_over_is_counted",
-            lacks_library(&["unshare"]),
-            mounted_over,
-        ),
-        trial("hostile_files_harm_nobody", lacks_library(&["gcc"]), hostile_files),
         trial("a_32_bit_process_says_so", no_32_bit(), of_32_bit),
         trial("an_exception_is_still_caught", lacks(&["g++"]), exception),
         trial("under_strict_seccomp_a_process_lives_on", lacks(&["gcc"]), seccomp),
+        trial("another_user_s_process_is_counted", lacks(&["setpriv"]), of_another_user),
     ]
 }
 
-/// A copy of a library that can be replaced.
-fn copied(directory: &TempDir) -> Result<PathBuf, Failed> {
-    let copy = directory.path().join("library.so");
-    fs::copy(Path::new(LIBRARIES).join(PRELOADED[0].0), &copy)?;
-    Ok(copy)
-}
-
-/// Another library at the same place.
-fn other() -> PathBuf {
-    Path::new(LIBRARIES).join(PRELOADED[1].0)
-}
-
-fn replaced() -> Result<(), Failed> {
-    let directory = TempDir::new()?;
-    let library = copied(&directory)?;
-    let mut command = program();
-    counted(command.env("LD_PRELOAD", &library), |_| {
-        let new = directory.path().join("new.so");
-        fs::copy(other(), &new)?;
-        Ok(fs::rename(new, &library)?)
-    })
-}
-
-fn mounted_over() -> Result<(), Failed> {
-    let directory = TempDir::new()?;
-    let library = copied(&directory)?;
-    let mut command = Command::new("unshare");
-    command.args(["-m", "env"]).arg(format!("LD_PRELOAD={}", library.display()));
-    counted(command.arg(program().get_program()), |pid| {
-        let mut mount = Command::new("nsenter");
-        mount.args(["-m", "-t", &pid.to_string(), "mount", "--bind"]);
-        ensure(mount.args([&other(), &library]).status()?.success(), "it cannot be mounted over")
-    })
-}
-
 /// Counts the program's calls after something was done to it.
-fn counted(
+pub(super) fn counted(
     command: &mut Command,
     act: impl FnOnce(u32) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
@@ -84,56 +40,18 @@ fn counted(
     equals_the_truth(&recording, ROUNDS, kept)
 }
 
-/// Maps what it is given as if it were code. It has no symbols, so that each of the files is looked at.
-const MAPS: &str = "
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-int main(int count, char **names)
-{
-    for (int index = 1; index < count; index++) {
-        struct stat file;
-        int fd = open(names[index], O_RDONLY);
-        must(fstat(fd, &file) == 0, names[index]);
-        must(mmap(0, file.st_size, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED, \"mmap\");
-    }
-    say(\"ready\\n\"), wait_for_line(), say(\"done\\n\"), wait_for_line();
-}
-";
-
-fn hostile_files() -> Result<(), Failed> {
-    let directory = TempDir::new()?;
-    let library = fs::read(copied(&directory)?)?;
-    let mut scrambled: Vec<_> = library.clone();
-    scrambled[0x20..0x400].iter_mut().enumerate().for_each(|(at, byte)| *byte ^= at as u8 | 1);
-    let mut endless = library.clone();
-    // The place and the number of the section headers.
-    endless[0x28..0x30].fill(0xff);
-    endless[0x3c..0x40].fill(0xff);
-    let files: [(&str, &[u8]); 5] = [
-        ("truncated", &library[..library.len() / 2]),
-        ("headless", &library[..80]),
-        ("scrambled", &scrambled),
-        ("endless", &endless),
-        ("magic", b"\x7fELF"),
-    ];
-    let program = compiled(&directory, MAPS, &["-static", "-s"])?;
-    let mut command = Command::new(&program);
-    for (name, bytes) in files {
-        let file = directory.path().join(name);
-        fs::write(&file, bytes)?;
-        command.arg(file);
-    }
-    says(&mut Target::start(&mut command), "no file of the process tells its allocator")
+pub(super) fn ready(command: &mut Command) -> Target {
+    let mut target = Target::start(command);
+    target.hear("ready");
+    target
 }
 
 /// Says why its allocator is not watched, to `attach` and to `doctor`, and lives on.
-fn says(target: &mut Target, reason: &str) -> Result<(), Failed> {
-    target.hear("ready");
+pub(super) fn says(mut target: Target, reason: &str) -> Result<(), Failed> {
     let pid = target.pid();
     let doctor = alloctrace(&["doctor", "--pid", &pid.to_string()]);
     let said = String::from_utf8_lossy(&doctor.stdout);
-    ensure(doctor.status.success() && said.contains("no file of it tells"), said)?;
+    ensure(doctor.status.success() && said.contains("no file of the process tells"), said)?;
     let tracer = Tracer::attach(pid, &["--malloc"]);
     target.nudge();
     target.hear("done");
@@ -145,7 +63,7 @@ fn says(target: &mut Target, reason: &str) -> Result<(), Failed> {
     nothing_is_left()
 }
 
-fn compiled(directory: &TempDir, text: &str, flags: &[&str]) -> Result<PathBuf, Failed> {
+pub(super) fn compiled(directory: &TempDir, text: &str, flags: &[&str]) -> Result<PathBuf, Failed> {
     let (source, program) = (directory.path().join("it.c"), directory.path().join("it"));
     let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/program.h");
     fs::write(&source, format!("#include \"{}\"\n{text}", header.display()))?;
@@ -184,7 +102,7 @@ fn build_32_bit(directory: &TempDir) -> Result<PathBuf, String> {
 fn of_32_bit() -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let program = build_32_bit(&directory)?;
-    says(&mut Target::start(&mut Command::new(&program)), "no file of the process tells")?;
+    says(ready(&mut Command::new(&program)), "no file of the process tells")?;
     let output = Command::new(ALLOCTRACE).args(["run", "--malloc", "--"]).arg(&program).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure(output.status.success() && said.contains("not a 64-bit program"), said)
@@ -272,4 +190,35 @@ fn exception() -> Result<(), Failed> {
     let malloc = &super::allocations(&recording)?.functions["malloc"];
     // Each exception is an object as well.
     ensure(malloc.calls >= 200 && malloc.bytes >= Some(100 << 50), format!("{malloc:?}"))
+}
+
+/// A copy of the program that everybody may execute.
+pub(super) fn copied_program(directory: &Path) -> Result<PathBuf, Failed> {
+    let copy = directory.join("program");
+    fs::copy(program().get_program(), &copy)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
+}
+
+/// As itself, and with its owner's rights, so that it may not be looked into.
+fn of_another_user() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let copy = copied_program(directory.path())?;
+    for (mode, uids) in [(0o755, [NOBODY, NOBODY]), (0o4755, [NOBODY, 0])] {
+        fs::set_permissions(&copy, fs::Permissions::from_mode(mode))?;
+        let ids = ["--reuid", "--regid"].map(|option| format!("{option}={NOBODY}"));
+        let mut command = Command::new("setpriv");
+        command.args(ids).arg("--clear-groups").arg(&copy);
+        counted(&mut command, |pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+            let seen = line.unwrap_or_default().split_whitespace().take(2).map(str::parse::<u32>);
+            same(
+                "its user, and whose rights it has",
+                seen.collect::<Result<Vec<_>, _>>()?,
+                uids.into(),
+            )
+        })?;
+    }
+    Ok(())
 }

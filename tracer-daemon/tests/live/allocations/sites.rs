@@ -39,14 +39,18 @@ pub(super) fn shares(library: &str) -> Result<(), Failed> {
 /// A call for `size` bytes is sampled with a probability `p`, so that the estimate of `calls` of them
 /// has a relative standard deviation of `sqrt((1 - p) / (p * calls))`. Five of those are exceeded once
 /// in a million times. Whole calls are up to one off for each sample.
+pub(super) fn tolerance(calls: u64, size: u64) -> f64 {
+    let met = 1.0 - (-(size as f64) / f64::from(SAMPLING_GAP)).exp();
+    5.0 * ((1.0 - met) / (met * calls as f64)).sqrt() + 0.01
+}
+
 fn is_near(
     recording: &Recording,
     (function, call, calls, size): (&str, &str, u64, u64),
 ) -> Result<(), Failed> {
     let its: Vec<_> =
         recording.snapshot.stacks.iter().filter(|stack| is_in(stack, function)).collect();
-    let met = 1.0 - (-(size as f64) / f64::from(SAMPLING_GAP)).exp();
-    let tolerance = 5.0 * ((1.0 - met) / (met * calls as f64)).sqrt() + 0.01;
+    let tolerance = tolerance(calls, size);
     for (what, got, truth) in [
         ("calls", its.iter().map(|stack| stack.count).sum::<u64>(), calls),
         ("bytes", its.iter().map(|stack| stack.bytes).sum(), calls * size),

@@ -15,8 +15,14 @@ pub(super) struct Profile {
     pub(super) function: Vec<Function>,
     #[prost(string, repeated, tag = "6")]
     pub(super) string_table: Vec<String>,
+    #[prost(int64, tag = "9")]
+    pub(super) time_nanos: i64,
     #[prost(int64, tag = "10")]
     pub(super) duration_nanos: i64,
+    #[prost(message, optional, tag = "11")]
+    pub(super) period_type: Option<ValueType>,
+    #[prost(int64, tag = "12")]
+    pub(super) period: i64,
     #[prost(int64, tag = "14")]
     pub(super) default_sample_type: i64,
 }
@@ -48,7 +54,8 @@ pub(super) struct Label {
     pub(super) text: i64,
 }
 
-/// A file. What a reader could look up in it is there already: the flags keep it from trying.
+/// A file, as if all of it were mapped at address 0: its places are addresses, so that readers find them in the
+/// file. What they could look up there is known already, and the flags keep them from trying.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Mapping {
     #[prost(uint64, tag = "1")]
@@ -57,6 +64,8 @@ pub(super) struct Mapping {
     pub(super) memory_limit: u64,
     #[prost(int64, tag = "5")]
     pub(super) filename: i64,
+    #[prost(int64, tag = "6")]
+    pub(super) build_id: i64,
     #[prost(bool, tag = "7")]
     pub(super) has_functions: bool,
     #[prost(bool, tag = "8")]

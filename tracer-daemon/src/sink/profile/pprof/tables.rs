@@ -3,7 +3,7 @@
 use std::{collections::HashMap, hash::Hash};
 
 use super::message::{Function, Line, Location, Mapping, Profile};
-use crate::aggregate::snapshot::Frame;
+use crate::aggregate::snapshot::{Frame, Module};
 
 pub(super) struct Tables {
     strings: Rows<String>,
@@ -92,12 +92,20 @@ impl Tables {
         Some(Line { function_id, line: frame.line.unwrap_or(0).into() })
     }
 
-    pub(super) fn into_profile(self) -> Profile {
+    /// Files have build-ids if `modules` tells them.
+    pub(super) fn into_profile(mut self, modules: &[Module]) -> Profile {
+        let mut build_ids = HashMap::new();
+        for module in modules {
+            if let Some(build_id) = &module.build_id {
+                build_ids.insert(self.string(&module.module), self.string(build_id));
+            }
+        }
         let limits = self.limits;
         let mapping = |(filename, id)| Mapping {
             id,
             memory_limit: limits.get(&id).copied().unwrap_or_default(),
             filename,
+            build_id: build_ids.get(&filename).copied().unwrap_or_default(),
             has_functions: true,
             has_filenames: true,
             has_line_numbers: true,

@@ -3,10 +3,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::{
-    aggregate::snapshot::Frame,
-    sink::report::fixtures::{churning, lossy},
-};
+use crate::sink::report::fixtures::{churning, lossy};
 
 fn decoded(snapshot: &Snapshot) -> Profile {
     let stacks: Vec<_> = snapshot.stacks.iter().collect();
@@ -31,6 +28,11 @@ fn functions<'a>(profile: &'a Profile, sample: &Sample) -> Vec<Vec<&'a str>> {
         location.line.iter().map(function).collect()
     };
     sample.location_id.iter().map(location).collect()
+}
+
+fn period(profile: &Profile) -> (&str, &str, i64) {
+    let kind = profile.period_type.as_ref().expect("there are samples");
+    (text(profile, kind.name), text(profile, kind.unit), profile.period)
 }
 
 #[test]
@@ -69,12 +71,28 @@ fn what_was_recorded_is_in_the_profile() {
     assert_eq!(functions(&profile, &profile.sample[0]), names);
     let place = profile.sample[2].label.first().map(|one| text(&profile, one.text));
     assert_eq!(place, Some("find_vma"));
-    let libraries =
-        ["/usr/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"];
     let files: Vec<_> = profile.mapping.iter().map(|one| text(&profile, one.filename)).collect();
-    assert_eq!(files, ["/opt/server", libraries[0], libraries[1]]);
-    assert_eq!((profile.duration_nanos, text(&profile, 0)), (10_000_000_000, ""));
+    assert_eq!(files, ["/opt/server", "/usr/lib/x86_64-linux-gnu/libc.so.6"]);
+    let build_ids: Vec<_> =
+        profile.mapping.iter().map(|one| text(&profile, one.build_id)).collect();
+    assert_eq!(build_ids, ["", "2eb0d5"]);
+    let times = (profile.time_nanos, profile.duration_nanos);
+    assert_eq!(times, (1_790_000_000_000_000_000, 10_000_000_000));
+    assert_eq!((text(&profile, 0), period(&profile)), ("", ("cpu", "nanoseconds", 10_101_010)));
     assert_eq!(text(&profile, profile.default_sample_type), "cpu");
+}
+
+#[test]
+fn a_profile_of_the_heap_is_of_the_kind_that_go_makes() {
+    let mut recording = churning();
+    recording.snapshot.stacks.retain(|stack| stack.kind == stack_kind::MALLOC);
+    let profile = decoded(&recording.snapshot);
+    assert_eq!(period(&profile), ("space", "bytes", 0));
+    assert_eq!(text(&profile, profile.default_sample_type), "alloc_space");
+    let names = ["handle_request", "serve"].map(|name| vec![name]);
+    assert_eq!(functions(&profile, &profile.sample[0]), names);
+    let place = profile.sample[0].label.first().map(|one| text(&profile, one.text));
+    assert_eq!(place, Some("malloc"));
 }
 
 #[test]
@@ -115,6 +133,7 @@ fn anything_can_be_in_a_recording() {
     let stacks = &mut recording.snapshot.stacks;
     stacks[0].count = u64::MAX;
     stacks[0].seconds = Some(f64::NAN);
+    recording.snapshot.window.started_at = Some(f64::INFINITY);
     stacks[1].kind = "of\ntomorrow".to_owned();
     stacks[2].frames = vec![Frame { offset: u64::MAX, ..Frame::default() }; 1000];
     let profile = decoded(&recording.snapshot);

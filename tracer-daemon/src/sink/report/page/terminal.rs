@@ -124,7 +124,7 @@ impl Lines {
     }
 }
 
-/// The words of a text; a number and its unit are one.
+/// The words of a text. A number and its unit are one, and so are settings in a row, which somebody may paste.
 fn words(text: &str) -> Vec<String> {
     const UNITS: [&str; 9] = ["s", "ms", "µs", "ns", "B", "KiB", "MiB", "GiB", "%"];
     let mut words: Vec<String> = Vec::new();
@@ -135,10 +135,24 @@ fn words(text: &str) -> Vec<String> {
                 number.push(' ');
                 number.push_str(word);
             }
+            Some(settings) if is_setting(word) && is_setting(settings) => {
+                settings.push(' ');
+                settings.push_str(word);
+            }
             _ => words.push(word.to_owned()),
         }
     }
     words
+}
+
+/// `NAME=value` for a program's environment, or some of them.
+fn is_setting(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    text.split_once('=').is_some_and(|(name, value)| {
+        name.bytes().all(is_part)
+            && !name.is_empty()
+            && value.ends_with(|last: char| last.is_ascii_alphanumeric())
+    })
 }
 
 /// Columns that a terminal takes for it; East Asian characters take two.
