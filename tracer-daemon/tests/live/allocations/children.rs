@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 
 use super::{ROUNDS, allocations, by_function, equals_the_truth, measure, program, reason};
 use crate::{
+    errors::nothing_is_left,
     support::{Machine, Target, Tracer, ensure, same},
     trial,
 };
@@ -49,7 +50,8 @@ fn outlives(options: &[&str]) -> Result<(), Failed> {
     ensure(target.child.wait()?.success(), "the target or its child did not end well")?;
     let counted = by_function(allocations(&recording)?);
     let calls = ["malloc", "calloc", "posix_memalign"].map(|name| counted[name].0);
-    same("calls of the parent", calls, [ROUNDS; 3])
+    same("calls of the parent", calls, [ROUNDS; 3])?;
+    nothing_is_left()
 }
 
 fn childless() -> Result<(), Failed> {
