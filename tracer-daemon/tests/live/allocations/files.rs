@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     allocators::{LIBRARIES, PRELOADED},
+    errors::nothing_is_left,
     support::{Machine, Tracer, ensure},
     trial,
 };
@@ -138,7 +139,8 @@ fn in_another_root() -> Result<(), Failed> {
         fs::copy(&file, copy)?;
     }
     let mut command = Command::new("chroot");
-    counted(command.arg(root).arg("/program"), |_| Ok(()))
+    counted(command.arg(root).arg("/program"), |_| Ok(()))?;
+    nothing_is_left()
 }
 
 /// A library loses its end, which no process maps: where its symbols are. Once while probes are in it, and
@@ -159,6 +161,7 @@ fn shrinks() -> Result<(), Failed> {
     target.nudge();
     ensure(target.child.wait()?.success(), "the target did not end well")?;
     equals_the_truth(&recording, ROUNDS, kept)?;
+    nothing_is_left()?;
     copied(&directory)?;
     let target = ready(&mut command);
     cut()?;

@@ -220,5 +220,5 @@ fn of_another_user() -> Result<(), Failed> {
             )
         })?;
     }
-    Ok(())
+    nothing_is_left()
 }
