@@ -94,7 +94,7 @@ mod tests {
             let due = turns.begin(&wanted, now);
             assert_eq!(due.len(), AT_ONCE);
             seen.extend(due.iter().copied());
-            all_end(&mut turns, &due, now);
+            all_end(&mut turns, &due, now + s(1));
         }
         let turns_of = |id: &ProcessId| seen.iter().filter(|one| *one == id).count();
         assert!(wanted.iter().all(|id| turns_of(id) == 2), "{seen:?}");

@@ -74,7 +74,7 @@ mod tests {
             }
         }
         for text in ["", " ", "(", " (", "é 1"] {
-            name_and_version(text);
+            assert!(text.starts_with(name_and_version(text).0), "{text}");
         }
     }
 }

@@ -106,6 +106,7 @@ mod tests {
                 major_faults: 3003,
                 user_ticks: 55,
                 system_ticks: 66,
+                children_ticks: 77 + 88,
                 threads: 9,
                 resident_bytes: 40_960,
                 start_ticks: 123_456,
