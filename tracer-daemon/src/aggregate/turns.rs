@@ -1,5 +1,5 @@
-//! Whose allocator is traced next: a few processes at once, for a window each, and then those that have
-//! waited longest. All windows of a round have ended before the next one begins, so that those of a round
+//! Whose allocator is traced next: a few processes at once, for a window each, and then those that had
+//! fewer, or have waited longer. All windows of a round have ended before the next one begins, so that those of a round
 //! can share the budget.
 
 use std::{
@@ -26,6 +26,9 @@ pub struct Turns {
 /// A process that is to be traced, or is.
 #[derive(Clone, Copy)]
 struct Wait {
+    /// Windows so far. A new process begins with as many as those that had most: whoever was there before
+    /// it goes first.
+    windows: u64,
     since: Instant,
     /// Windows that failed, since the last one that did not.
     failures: u32,
@@ -36,26 +39,25 @@ impl Turns {
     /// wanted any more is forgotten.
     pub fn begin(&mut self, wanted: &[ProcessId], now: Instant) -> Vec<ProcessId> {
         let old = std::mem::take(&mut self.waiting);
-        let new = Wait { since: now, failures: 0 };
+        let windows = old.values().map(|wait| wait.windows).max().unwrap_or(0);
+        let new = Wait { windows, since: now, failures: 0 };
         self.waiting = wanted.iter().map(|id| (*id, old.get(id).copied().unwrap_or(new))).collect();
         if !self.traced.is_empty() {
             return Vec::new();
         }
         let waiting = self.waiting.iter();
-        let mut due: Vec<_> = waiting
-            .filter(|(_, wait)| wait.since <= now)
-            .map(|(id, wait)| (wait.since, *id))
-            .collect();
-        due.sort_unstable_by_key(|(since, id)| (*since, id.pid));
-        due.truncate(AT_ONCE);
-        self.traced = due.iter().map(|(_, id)| *id).collect();
-        due.into_iter().map(|(_, id)| id).collect()
+        let mut due: Vec<_> = waiting.filter(|(_, wait)| wait.since <= now).collect();
+        due.sort_unstable_by_key(|(id, wait)| (wait.windows, wait.since, id.pid));
+        let due: Vec<_> = due.into_iter().take(AT_ONCE).map(|(id, _)| *id).collect();
+        self.traced = due.iter().copied().collect();
+        due
     }
 
     /// A window has ended well, or has failed. Returns how long the process is left alone.
     pub fn ended(&mut self, id: ProcessId, well: bool, now: Instant) -> Duration {
         self.traced.remove(&id);
         let Some(wait) = self.waiting.get_mut(&id) else { return Duration::ZERO };
+        wait.windows += 1;
         wait.failures = if well { 0 } else { wait.failures.saturating_add(1) };
         let pause = match wait.failures.checked_sub(1) {
             None => Duration::ZERO,
@@ -98,6 +100,23 @@ mod tests {
         }
         let turns_of = |id: &ProcessId| seen.iter().filter(|one| *one == id).count();
         assert!(wanted.iter().all(|id| turns_of(id) == 2), "{seen:?}");
+    }
+
+    #[test]
+    fn whoever_takes_longest_to_end_has_as_many_turns() {
+        let (mut turns, mut now) = (Turns::default(), Instant::now());
+        let wanted = ids(1..=5);
+        let mut windows = [0_u32; 5];
+        for _ in 0..20 {
+            let due = turns.begin(&wanted, now);
+            for id in &due {
+                windows[id.pid as usize - 1] += 1;
+                turns.ended(*id, true, now + s(u64::from(id.pid)));
+            }
+            now += s(10);
+            let (least, most) = (windows.iter().min(), windows.iter().max());
+            assert!(least.zip(most).is_some_and(|(least, most)| most - least <= 1), "{windows:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tracer_common::ProcessId;
 use super::worker::{self, Failure, Order};
 use crate::{
     aggregate::{
+        Snapshot,
         allocator_windows::{AllocatorTotals, AllocatorWindows},
         turns::Turns,
     },
@@ -128,12 +129,15 @@ impl Windows {
     }
 
     fn keep(&self, target: &Chosen, recording: &Recording, now: Instant) {
+        let Snapshot { window, allocations, .. } = &recording.snapshot;
+        let duty = allocations.as_ref().map_or(0.0, |all| all.duty);
         let kept = Profile {
             pid: target.process.pid,
             start_ticks: target.process.start_ticks,
             comm: target.comm.clone(),
             group: target.group.to_string(),
-            seconds: recording.snapshot.window.seconds,
+            seconds: window.seconds,
+            counted_seconds: window.seconds * duty,
             at: now,
             pprof: profile::allocs(&recording.snapshot).map(Bytes::from),
         };

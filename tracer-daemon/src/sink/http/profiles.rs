@@ -32,6 +32,8 @@ pub struct Profile {
     pub group: String,
     /// The window's length.
     pub seconds: f64,
+    /// The part of it in which calls were counted; the profile is of that part, and never scaled.
+    pub counted_seconds: f64,
     /// When the window had ended.
     pub at: Instant,
     /// What is served; absent where no call was sampled.
@@ -103,7 +105,8 @@ pub(super) async fn list(State(shelf): State<watch::Receiver<Shelf>>) -> Html<St
 }
 
 fn entry(profile: &Profile, has_ended: bool, now: Instant) -> maud::Markup {
-    let Profile { pid, comm, group, seconds, at, pprof, .. } = profile;
+    let Profile { pid, comm, group, at, pprof, .. } = profile;
+    let [counted, all] = [profile.counted_seconds, profile.seconds].map(humanize::seconds);
     let text = humanize::escaped(&format!("{comm} (pid {pid})"));
     let age = now.saturating_duration_since(*at).as_secs();
     html! {
@@ -112,7 +115,7 @@ fn entry(profile: &Profile, has_ended: bool, now: Instant) -> maud::Markup {
         } @else {
             (text) ", nothing sampled"
         }
-        ", " (humanize::escaped(group)) ": " (humanize::seconds(*seconds)) ", ended " (age) " s ago"
+        ", " (humanize::escaped(group)) ": counted for " (counted) " of " (all) ", ended " (age) " s ago"
         @if has_ended { "; the process has ended" }
     }
 }
@@ -158,6 +161,7 @@ mod tests {
             comm: "<script>".to_owned(),
             group: "a&b".to_owned(),
             seconds: 10.0,
+            counted_seconds: 0.5,
             at,
             pprof: (bytes > 0).then(|| Bytes::from(vec![b'x'; bytes])),
         }
@@ -211,6 +215,7 @@ mod tests {
         assert!(page.contains("<a href=\"allocs?pid=7\">&lt;script&gt; (pid 7)</a>"), "{page}");
         assert!(page.contains("a&amp;b") && !page.contains("<script>"), "{page}");
         assert!(page.contains("(pid 8), nothing sampled"), "{page}");
+        assert!(page.contains(": counted for 500 ms of 10.0 s, ended 0 s ago"), "{page}");
     }
 
     #[tokio::test]
