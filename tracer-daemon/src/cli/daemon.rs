@@ -1,17 +1,20 @@
+mod sampler;
 mod windows;
 mod worker;
 
 use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
 
-use axum::body::Bytes;
 use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    time::timeout,
 };
 
-use self::windows::{Plan, Windows};
+use self::{
+    sampler::Sampler,
+    windows::{Plan, Windows},
+};
 use super::{runtime, say};
 use crate::{
     census::Rule,
@@ -20,11 +23,8 @@ use crate::{
         catalog::{InDaemon, Signal as Measured},
         settings::Forced,
     },
-    session::{Budget, DRAIN_INTERVAL, Machine, Options},
-    sink::{
-        http::{self, Published, Shelf},
-        metrics,
-    },
+    session::{Budget, Machine, Options},
+    sink::http::{self, Published, Shelf},
 };
 
 /// How long requests under way may take once the service is to end.
@@ -109,8 +109,8 @@ impl Daemon {
         let machine = Machine::start(options, rules, wanted)?;
         machine.failures().for_each(|line| say(&line));
         let (shelf, profiles) = watch::channel(Shelf::default());
-        let mut sampler =
-            Sampler { machine, windows: self.plan().map(|plan| Windows::new(plan, shelf)) };
+        let windows = self.plan().map(|plan| Windows::new(plan, shelf));
+        let mut sampler = Sampler::new(machine, windows);
         let (samples, metrics) = watch::channel(sampler.sample()?);
         let published = Published { metrics, profiles };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -132,59 +132,6 @@ impl Daemon {
         }
         Ok(())
     }
-}
-
-/// What is measured while the daemon serves.
-struct Sampler {
-    machine: Machine,
-    windows: Option<Windows>,
-}
-
-impl Sampler {
-    /// Samples for ever. What could not be read this time is read the next time.
-    async fn publish(&mut self, samples: &watch::Sender<Bytes>, every: Duration) {
-        let mut ticks = ticks_of(every);
-        let mut drains = ticks_of(DRAIN_INTERVAL);
-        loop {
-            tokio::select! {
-                _ = drains.tick() => self.machine.drain(),
-                _ = ticks.tick() => match self.sample() {
-                    Ok(text) => {
-                        samples.send_replace(text);
-                    }
-                    Err(error) => log::warn!("{error}; the last sample stays"),
-                },
-                Some((windows, ended)) = next_end(&mut self.windows) => {
-                    windows.take(ended, std::time::Instant::now());
-                }
-            }
-        }
-    }
-
-    fn sample(&mut self) -> Result<Bytes, Error> {
-        let mut snapshot = self.machine.sample()?;
-        if let Some(windows) = &mut self.windows {
-            windows.begin(self.machine.chosen(), std::time::Instant::now());
-            snapshot.allocator = windows.totals();
-        }
-        let text = metrics::render(&snapshot)
-            .map_err(|error| Error::Lost(format!("the metrics cannot be written: {error}")))?;
-        Ok(Bytes::from(text))
-    }
-}
-
-/// The next window that ends, if one is under way.
-async fn next_end(windows: &mut Option<Windows>) -> Option<(&mut Windows, windows::Ended)> {
-    let windows = windows.as_mut()?;
-    let ended = windows.ended().await?;
-    Some((windows, ended))
-}
-
-/// The first one is due after the interval.
-fn ticks_of(every: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

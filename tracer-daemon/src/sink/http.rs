@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::metrics;
-pub use profiles::{Profile, Shelf};
+pub use profiles::{Profile, Sampled, Shelf};
 
 const LANDING_PAGE: &str = "<!DOCTYPE html><html lang=\"en\"><title>alloctrace</title>\
 <h1>alloctrace</h1><p><a href=\"/metrics\">Metrics</a></p>\

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 use tracer_common::ProcessId;
 
 use super::worker::{self, Failure, Order};
@@ -94,7 +97,10 @@ impl Windows {
 
     /// The next window that ends; `None`: none is under way.
     pub(super) async fn ended(&mut self) -> Option<Ended> {
-        self.workers.join_next().await?.ok()
+        match self.workers.join_next().await?.map_err(JoinError::into_panic) {
+            Ok(ended) => Some(ended),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// Takes in what came of a window.
@@ -139,7 +145,7 @@ impl Windows {
             seconds: window.seconds,
             counted_seconds: window.seconds * duty,
             at: now,
-            pprof: profile::allocs(&recording.snapshot).map(Bytes::from),
+            sampled: profile::allocs(&recording.snapshot).into(),
         };
         self.shelf.send_modify(|shelf| shelf.put(kept));
     }

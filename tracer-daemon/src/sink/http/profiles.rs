@@ -36,8 +36,29 @@ pub struct Profile {
     pub counted_seconds: f64,
     /// When the window had ended.
     pub at: Instant,
-    /// What is served; absent where no call was sampled.
-    pub pprof: Option<Bytes>,
+    /// What is served.
+    pub sampled: Sampled,
+}
+
+/// The calls that were sampled in a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// In the format of pprof.
+    Profile(Bytes),
+    /// None was.
+    Nothing,
+    /// More than is kept.
+    TooMuch,
+}
+
+impl From<Option<Vec<u8>>> for Sampled {
+    fn from(pprof: Option<Vec<u8>>) -> Self {
+        match pprof {
+            None => Self::Nothing,
+            Some(bytes) if bytes.len() > LARGEST => Self::TooMuch,
+            Some(bytes) => Self::Profile(bytes.into()),
+        }
+    }
 }
 
 /// The profiles that are kept, oldest first.
@@ -54,8 +75,7 @@ struct Kept {
 
 impl Shelf {
     /// Keeps a profile, in the place of the process's last one, or of the oldest of all if there are too many.
-    pub fn put(&mut self, mut profile: Profile) {
-        profile.pprof = profile.pprof.filter(|bytes| bytes.len() <= LARGEST);
+    pub fn put(&mut self, profile: Profile) {
         self.profiles.retain(|kept| kept.profile.pid != profile.pid);
         self.profiles.push(Kept { profile, ended: None });
         if self.profiles.len() > MOST {
@@ -105,15 +125,15 @@ pub(super) async fn list(State(shelf): State<watch::Receiver<Shelf>>) -> Html<St
 }
 
 fn entry(profile: &Profile, has_ended: bool, now: Instant) -> maud::Markup {
-    let Profile { pid, comm, group, at, pprof, .. } = profile;
+    let Profile { pid, comm, group, at, sampled, .. } = profile;
     let [counted, all] = [profile.counted_seconds, profile.seconds].map(humanize::seconds);
     let text = humanize::escaped(&format!("{comm} (pid {pid})"));
     let age = now.saturating_duration_since(*at).as_secs();
     html! {
-        @if pprof.is_some() {
-            a href=(format!("allocs?pid={pid}")) { (text) }
-        } @else {
-            (text) ", nothing sampled"
+        @match sampled {
+            Sampled::Profile(_) => a href=(format!("allocs?pid={pid}")) { (text) },
+            Sampled::Nothing => { (text) ", nothing sampled" },
+            Sampled::TooMuch => { (text) ", too much to be kept" },
         }
         ", " (humanize::escaped(group)) ": counted for " (counted) " of " (all) ", ended " (age) " s ago"
         @if has_ended { "; the process has ended" }
@@ -129,9 +149,9 @@ pub(super) async fn allocs(
         let text = "no such question; ask for allocs?pid=NUMBER, as in /debug/pprof/\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
     };
-    let found = shelf.borrow().of(pid).map(|profile| profile.pprof.clone());
+    let found = shelf.borrow().of(pid).map(|profile| profile.sampled.clone());
     let why = match found {
-        Some(Some(pprof)) => {
+        Some(Sampled::Profile(pprof)) => {
             let headers = [
                 (CONTENT_TYPE, "application/octet-stream"),
                 (CONTENT_DISPOSITION, "attachment; filename=\"allocs.pb.gz\""),
@@ -139,7 +159,8 @@ pub(super) async fn allocs(
             ];
             return (headers, pprof).into_response();
         }
-        Some(None) => "in its last window no call was sampled",
+        Some(Sampled::Nothing) => "in its last window no call was sampled",
+        Some(Sampled::TooMuch) => "that of its last window is too large",
         None => "no window over it has ended, or not lately",
     };
     (StatusCode::NOT_FOUND, format!("no profile of pid {pid}: {why}\n")).into_response()
@@ -163,7 +184,7 @@ mod tests {
             seconds: 10.0,
             counted_seconds: 0.5,
             at,
-            pprof: (bytes > 0).then(|| Bytes::from(vec![b'x'; bytes])),
+            sampled: Sampled::from((bytes > 0).then(|| vec![b'x'; bytes])),
         }
     }
 
@@ -182,10 +203,9 @@ mod tests {
         shelf.put(profile(most + 1, 1, 1, now));
         let truth: Vec<_> = (3..=most).chain([1, most + 1]).collect();
         assert_eq!(pids(&shelf), truth);
-        let served = shelf.of(1).and_then(|one| one.pprof.as_ref());
-        assert_eq!(served.map(Bytes::len), Some(2));
-        shelf.put(profile(5, 1, LARGEST + 1, now));
-        assert!(shelf.of(5).is_some_and(|one| one.pprof.is_none()));
+        let sampled = |pid| shelf.of(pid).map(|one| &one.sampled);
+        assert_eq!(sampled(1), Some(&Sampled::Profile(Bytes::from("xx"))));
+        assert_eq!((sampled(2), sampled(most + 2)), (None, None));
     }
 
     #[test]
@@ -223,11 +243,15 @@ mod tests {
         let mut shelf = Shelf::default();
         shelf.put(profile(7, 1, 3, Instant::now()));
         shelf.put(profile(8, 1, 0, Instant::now()));
+        shelf.put(profile(10, 1, LARGEST, Instant::now()));
+        shelf.put(profile(11, 1, LARGEST + 1, Instant::now()));
         let (_sender, shelf) = watch::channel(shelf);
         for (query, status) in [
             (Some("pid=7"), 200),
             (Some("pid=8"), 404),
             (Some("pid=9"), 404),
+            (Some("pid=10"), 200),
+            (Some("pid=11"), 404),
             (Some("pid=4294967296"), 400),
             (Some("pid=+7"), 400),
             (Some("pid="), 400),
@@ -239,7 +263,7 @@ mod tests {
             let asked = RawQuery(query.map(str::to_owned));
             let answer = allocs(State(shelf.clone()), asked).await;
             assert_eq!(answer.status().as_u16(), status, "{query:?}");
-            let body = axum::body::to_bytes(answer.into_body(), 1000).await.expect("short");
+            let body = axum::body::to_bytes(answer.into_body(), LARGEST).await.expect("kept");
             assert_eq!(
                 body.iter().filter(|byte| **byte == b'\n').count(),
                 usize::from(status != 200)
