@@ -13,7 +13,7 @@ use std::{
 
 use alloctrace::census::ProcRoot;
 use libtest_mimic::{Failed, Trial};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
@@ -43,6 +43,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("targets_more_than_four_take_turns", uprobes(), turns),
         trial("targets_go_by_control_group", no_group(), control_group::chosen),
         trial("targets_without_a_known_allocator_are_named", strip(), unknown_allocator),
+        trial("targets_lose_a_window_with_its_worker", uprobes(), lost_worker),
         trial("targets_are_left_alone_when_the_daemon_is_killed", uprobes(), killed),
         trial("targets_are_left_alone_when_the_daemon_ends", uprobes(), ends),
         trial("targets_need_a_rule_that_makes_sense", machine.cannot_trace(), bad_rules),
@@ -221,6 +222,23 @@ fn unknown_allocator() -> Result<(), Failed> {
     let name = series("failed_windows_total", "targets-bare");
     scrape_until(&daemon, "the failure is counted", |samples| samples.get(&name) == Some(&1.0))
         .map(drop)
+}
+
+/// A worker that is ended by others: of its window nothing is known, and the daemon goes on.
+fn lost_worker() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let _target = ready(&named(&directory, "targets-lost")?, &["hot"]);
+    let mut daemon = Daemon::with(&["--malloc=exe=targets-lost", "--malloc-window=10m"])?;
+    opened(&daemon, 1.0)?;
+    let workers = workers(daemon.pid());
+    let [worker] = workers.as_slice() else { return Err(format!("{workers:?}").into()) };
+    kill_process(Pid::from_raw(worker.cast_signed()).ok_or("no pid")?, Signal::KILL)?;
+    let line = daemon.hear()?;
+    ensure(line.contains("targets-lost") && line.contains("signal: 9"), line)?;
+    let samples = opened(&daemon, 0.0)?;
+    let count = |metric| samples.get(&series(metric, "targets-lost")).copied();
+    same("windows", count("windows_total"), Some(0.0))?;
+    same("failed windows", count("failed_windows_total"), Some(1.0))
 }
 
 /// The workers of a daemon.

@@ -77,7 +77,7 @@ impl Windows {
         let ids: Vec<_> = chosen.iter().map(|one| one.process).collect();
         self.found.living(chosen.iter().map(|one| (one.process, &*one.group)));
         self.shelf.send_modify(|shelf| {
-            shelf.tidy(|pid, start| ids.contains(&ProcessId::new(pid, start)), now)
+            shelf.tidy(|pid, start| ids.contains(&ProcessId::new(pid, start)), now);
         });
         let due = self.turns.begin(&ids, now);
         let budget = self.plan.budget.among(due.len());
