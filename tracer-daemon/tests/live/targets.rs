@@ -26,7 +26,7 @@ use crate::{
 
 const ROUNDS: u64 = 200;
 /// So few that they cost less than half a CPU gives in advance.
-const FEW_ROUNDS: u64 = 10;
+const FEW_ROUNDS: u64 = 6;
 
 /// Nothing that is waited for here takes longer than some seconds, unless others take the CPUs.
 const PATIENCE: Duration = Duration::from_secs(120);
