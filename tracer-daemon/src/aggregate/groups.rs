@@ -16,6 +16,7 @@ use std::{
 
 use tracer_common::{ExitTotals, Lookup, ProcessId, Syscall};
 
+pub use self::admit::{MOST_GROUPS, OTHER};
 use self::{
     group::Group,
     member::{Member, Stage},

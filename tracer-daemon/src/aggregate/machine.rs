@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
-use super::{locks::LockSide, snapshot::ProbeStatus};
+use super::{allocator_windows::AllocatorTotals, locks::LockSide, snapshot::ProbeStatus};
 
 /// Everything counted on the machine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,8 @@ pub struct MachineSnapshot {
     pub area_counting: AreaCounting,
     /// What the tracer itself takes.
     pub own: OwnUsage,
+    /// Windows over processes' allocators.
+    pub allocator: AllocatorTotals,
     /// Runs of the kernel programs by their names; empty where the kernel does not count them.
     pub programs: BTreeMap<String, ProgramRuns>,
 }
@@ -102,6 +104,8 @@ pub struct CallTotals {
 pub struct OwnUsage {
     /// User and system time.
     pub cpu_seconds: f64,
+    /// The same of its workers that have ended.
+    pub children_cpu_seconds: f64,
     /// Resident memory.
     pub resident_bytes: u64,
 }

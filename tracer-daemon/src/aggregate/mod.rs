@@ -4,6 +4,7 @@ mod addresses;
 pub mod allocation_rate;
 pub mod allocation_samples;
 pub mod allocations;
+pub mod allocator_windows;
 pub mod area_rounds;
 pub mod blocks;
 pub mod counters;
@@ -29,6 +30,7 @@ pub mod snapshot;
 pub mod stack_kind;
 pub mod stacks;
 pub mod state;
+pub mod turns;
 pub mod user_path;
 
 pub use machine::MachineSnapshot;

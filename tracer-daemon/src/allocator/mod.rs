@@ -44,3 +44,37 @@ impl fmt::Display for Allocator {
         write!(out, " ({})", file.to_string_lossy())
     }
 }
+
+/// The family's name and the version in the text that an [`Allocator`] makes of itself. Neither holds a
+/// parenthesis; what the file is called may.
+#[must_use]
+pub fn name_and_version(text: &str) -> (&str, Option<&str>) {
+    let head = text.split_once(" (").map_or(text, |(head, _)| head);
+    match head.rsplit_once(' ') {
+        Some((name, version)) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+            (name, Some(version))
+        }
+        _ => (head, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_allocator_says_of_itself_can_be_read() {
+        for family in [Family::Glibc, Family::Go, Family::Unknown] {
+            for (version, module) in [(None, "/lib/a 1 (b)"), (Some("2.36"), "/a"), (None, "/")] {
+                let version = version.map(str::to_owned);
+                let allocator = Allocator { family, version, module: module.into() };
+                let text = allocator.to_string();
+                let read = (family.name(), allocator.version.as_deref());
+                assert_eq!(name_and_version(&text), read, "{text}");
+            }
+        }
+        for text in ["", " ", "(", " (", "é 1"] {
+            assert!(text.starts_with(name_and_version(text).0), "{text}");
+        }
+    }
+}

@@ -42,6 +42,12 @@ fn service(name: &str) -> Option<String> {
     (name.ends_with(".service") && !is_transient(name)).then(|| unescape(name))
 }
 
+/// Whether the deepest service of the path has this name, written as systemd writes it or as people do.
+pub(super) fn unit_is(cgroup: &str, unit: &str) -> bool {
+    let service = cgroup.rsplit('/').find(|name| name.ends_with(".service"));
+    service.is_some_and(|name| name == unit || unescape(name) == unit)
+}
+
 fn scope(name: &str) -> Option<String> {
     let stem = name.strip_suffix(".scope")?;
     let nobodys = stem == "init"

@@ -14,6 +14,7 @@ mod image;
 mod maps;
 mod process;
 mod root;
+mod rule;
 mod stat;
 mod threads;
 
@@ -28,5 +29,6 @@ pub use group::group_name;
 pub use image::Image;
 pub use maps::Area;
 pub use root::{CensusError, ProcRoot};
+pub use rule::{Rule, RuleError};
 pub use stat::ProcessStat;
 pub use threads::{Switches, ThreadTimes};

@@ -19,6 +19,8 @@ pub struct ProcessStat {
     pub user_ticks: u64,
     /// CPU time in the kernel, in the same.
     pub system_ticks: u64,
+    /// CPU time of children that have ended and were waited for, in the same.
+    pub children_ticks: u64,
     /// Living threads.
     pub threads: u64,
     /// Memory that it has, in bytes; the kernel's counters run a few pages per thread behind.
@@ -63,6 +65,7 @@ pub(super) fn parse(line: &[u8]) -> Option<ProcessStat> {
         major_faults: number(field(12)?)?,
         user_ticks: number(field(14)?)?,
         system_ticks: number(field(15)?)?,
+        children_ticks: number::<u64>(field(16)?)?.saturating_add(number(field(17)?)?),
         threads: number(field(20)?)?,
         resident_bytes: number::<u64>(field(24)?)?.saturating_mul(PAGE),
         start_ticks: number(field(22)?)?,
@@ -103,6 +106,7 @@ mod tests {
                 major_faults: 3003,
                 user_ticks: 55,
                 system_ticks: 66,
+                children_ticks: 77 + 88,
                 threads: 9,
                 resident_bytes: 40_960,
                 start_ticks: 123_456,

@@ -1,18 +1,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{
-    runtime, say,
-    tracing::Tracing,
-    watch::{Interrupts, Limits, watch},
-};
-use crate::{
-    census::{CensusError, ProcRoot, ProcessStat},
-    error::Error,
-    session::Session,
-};
+use super::{say, tracing::Tracing, window::Window};
+use crate::{error::Error, session::Session};
 
 /// Trace a running process until it ends, the time is up or Ctrl-C; then report
 #[derive(Args)]
@@ -35,38 +26,15 @@ impl Attach {
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let outcome = self.tracing.outcome()?;
         let options = self.tracing.options(verbose)?;
-        let found = find(self.pid)?;
-        let process = Pid::from_raw(self.pid.cast_signed())
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-            .ok_or_else(|| gone(self.pid))?;
-        let mut session = Session::start(&options)?;
-        runtime()?.block_on(async {
-            let interrupts = Interrupts::catch()?;
-            session.trace(&found, self.tracing.flags())?;
+        let window = Window::over(self.pid, self.tracing.flags(), self.duration)?;
+        let comm = window.found.comm.clone();
+        let begun = |session: &Session| {
             session.failures().for_each(|line| say(&line));
-            say(&format!("tracing {} (pid {}); Ctrl-C ends and reports", found.comm, self.pid));
-            let limits = Limits { process, duration: self.duration, interrupts_for_process: 0 };
-            watch(&mut session, interrupts, limits).await?;
-            session.stop()?;
-            let status = outcome.deliver(session.finish()?)?;
-            Ok(ExitCode::from(status))
-        })
+            say(&format!("tracing {comm} (pid {}); Ctrl-C ends and reports", self.pid));
+            Ok(())
+        };
+        window.measure(&options, begun, |snapshot| outcome.deliver(snapshot)).map(ExitCode::from)
     }
-}
-
-fn find(pid: u32) -> Result<ProcessStat, Error> {
-    match ProcRoot::default().stat(pid) {
-        Ok(stat) if stat.state == 'Z' => Err(Error::NoSuchProcess(format!(
-            "process {pid} has ended and waits for its parent; nothing is left to trace"
-        ))),
-        Ok(stat) => Ok(stat),
-        Err(CensusError::NoSuchProcess(_)) => Err(gone(pid)),
-        Err(error) => Err(Error::NotPermitted(error.to_string())),
-    }
-}
-
-fn gone(pid: u32) -> Error {
-    Error::NoSuchProcess(format!("no process {pid}; find its number with pidof or ps"))
 }
 
 /// A number with `ms`, `s`, `m` or `h` behind it; seconds without.

@@ -1,23 +1,36 @@
-use std::{process::ExitCode, time::Duration};
+mod sampler;
+mod windows;
+mod worker;
 
-use axum::body::Bytes;
+use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
+
 use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    time::timeout,
 };
 
+use self::{
+    sampler::Sampler,
+    windows::{Plan, Windows},
+};
 use super::{runtime, say};
 use crate::{
+    census::Rule,
     error::Error,
-    probes::{catalog::InDaemon, settings::Forced},
-    session::{DRAIN_INTERVAL, Machine, Options},
-    sink::{http, metrics},
+    probes::{
+        catalog::{InDaemon, Signal as Measured},
+        settings::Forced,
+    },
+    session::{Budget, Machine, Options},
+    sink::http::{self, Published, Shelf},
 };
 
 /// How long requests under way may take once the service is to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// What putting probes in and out takes should be little of a window; and who wants to wait for hours?
+const WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// A machine with thousands of processes takes tens of milliseconds to sample.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -28,7 +41,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
     Samples are taken by the clock and published at /metrics; a scrape gets the last one, and \
     makes nothing happen.",
     after_help = "Examples:\n  sudo alloctrace daemon\n  \
-    sudo alloctrace daemon --listen 0.0.0.0:9435 --interval 15s"
+    sudo alloctrace daemon --listen 0.0.0.0:9435 --interval 15s\n  \
+    sudo alloctrace daemon --malloc exe=redis-server --malloc unit=nginx.service"
 )]
 pub(super) struct Daemon {
     /// Where to serve; port 0 takes a free one
@@ -43,6 +57,15 @@ pub(super) struct Daemon {
     /// Count every look-up of an area. Page faults look up as well, and each becomes slower
     #[arg(long)]
     lookups: bool,
+    /// Trace the allocators of processes as well: exe=NAME, exe=/path, unit=NAME.service or cgroup=/path
+    #[arg(long, value_name = "RULE")]
+    malloc: Vec<String>,
+    /// The part of one CPU's time that this may take from all of them together; 100%: count every call
+    #[arg(long, value_name = "SHARE", default_value = "1%", requires = "malloc", value_parser = super::tracing::budget)]
+    malloc_budget: Budget,
+    /// For how long each is traced when it has its turn
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "malloc", value_parser = window)]
+    malloc_window: Duration,
 }
 
 impl Daemon {
@@ -54,17 +77,27 @@ impl Daemon {
         }
     }
 
+    fn plan(&self) -> Option<Plan> {
+        (!self.malloc.is_empty()).then(|| Plan {
+            budget: self.malloc_budget,
+            window: self.malloc_window,
+            backends: self.backends.clone(),
+        })
+    }
+
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let options = Options {
             forced: Forced::parse(&self.backends).map_err(Error::Usage)?,
             verbose,
             ..Options::default()
         };
-        runtime()?.block_on(self.serve(&options))?;
+        let rules: Result<_, _> = self.malloc.iter().map(|text| Rule::parse(text)).collect();
+        let rules = rules.map_err(|error| Error::Usage(error.to_string()))?;
+        runtime()?.block_on(self.serve(&options, rules))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn serve(&self, options: &Options) -> Result<(), Error> {
+    async fn serve(&self, options: &Options, rules: Vec<Rule>) -> Result<(), Error> {
         let unserved = |error: std::io::Error| Error::Usage(format!("cannot serve: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unserved)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(unserved)?;
@@ -72,16 +105,21 @@ impl Daemon {
         let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
         let address = listener.local_addr().map_err(unserved)?;
 
-        let mut machine = Machine::start(options, |signal| self.wants(signal.daemon))?;
+        let wanted = |signal: &Measured| self.wants(signal.daemon);
+        let machine = Machine::start(options, rules, wanted)?;
         machine.failures().for_each(|line| say(&line));
-        let (samples, published) = watch::channel(sample(&mut machine)?);
+        let (shelf, profiles) = watch::channel(Shelf::default());
+        let windows = self.plan().map(|plan| Windows::new(plan, shelf));
+        let mut sampler = Sampler::new(machine, windows);
+        let (samples, metrics) = watch::channel(sampler.sample()?);
+        let published = Published { metrics, profiles };
         let (stop, stopped) = oneshot::channel::<()>();
         let mut serving = tokio::spawn(http::serve(listener, published, async {
             let _ = stopped.await;
         }));
         say(&format!("serving http://{address}/metrics"));
         tokio::select! {
-            () = publish(&mut machine, &samples, self.interval) => {}
+            () = sampler.publish(&samples, self.interval) => {}
             () = either(&mut interrupt, &mut terminate) => {}
             ended = &mut serving => {
                 let ended = ended.unwrap_or_else(|error| Err(error.into()));
@@ -94,37 +132,6 @@ impl Daemon {
         }
         Ok(())
     }
-}
-
-/// Samples for ever. What could not be read this time is read the next time.
-async fn publish(machine: &mut Machine, samples: &watch::Sender<Bytes>, every: Duration) {
-    let mut ticks = ticks_of(every);
-    let mut drains = ticks_of(DRAIN_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = drains.tick() => machine.drain(),
-            _ = ticks.tick() => match sample(machine) {
-                Ok(text) => {
-                    samples.send_replace(text);
-                }
-                Err(error) => log::warn!("{error}; the last sample stays"),
-            },
-        }
-    }
-}
-
-/// The first one is due after the interval.
-fn ticks_of(every: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-fn sample(machine: &mut Machine) -> Result<Bytes, Error> {
-    let snapshot = machine.sample()?;
-    let text = metrics::render(&snapshot)
-        .map_err(|error| Error::Lost(format!("the metrics cannot be written: {error}")))?;
-    Ok(Bytes::from(text))
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
@@ -140,4 +147,9 @@ fn sampling_interval(text: &str) -> Result<Duration, String> {
         return Err("shorter than 100ms".to_owned());
     }
     Ok(interval)
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let window = super::attach::duration(text)?;
+    if WINDOWS.contains(&window) { Ok(window) } else { Err("not between 1s and 1h".to_owned()) }
 }

@@ -9,9 +9,11 @@ mod report;
 mod run;
 mod seized;
 mod size;
+mod trace_window;
 mod tracing;
 mod vmas;
 mod watch;
+mod window;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -41,6 +43,8 @@ enum Command {
     Run(run::Run),
     /// Measure the whole machine and serve the totals to Prometheus
     Daemon(daemon::Daemon),
+    #[command(hide = true)]
+    TraceWindow(trace_window::TraceWindow),
     /// Look at one address space: its areas, its holes, the limit
     Vmas(vmas::Vmas),
     /// Render a recording
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Attach(command) => command.execute(cli.verbose),
         Command::Run(command) => command.execute(cli.verbose),
         Command::Daemon(command) => command.execute(cli.verbose),
+        Command::TraceWindow(command) => command.execute(cli.verbose),
         Command::Vmas(command) => command.execute(),
         Command::Report(command) => command.execute(),
         Command::Doctor(command) => command.execute(),

@@ -112,7 +112,7 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
 }
 
 /// A percentage.
-fn budget(text: &str) -> Result<Budget, String> {
+pub(super) fn budget(text: &str) -> Result<Budget, String> {
     let share = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
     let budget = share.and_then(|percent| Budget::new(percent / 100.0));
     budget.ok_or_else(|| "not a percentage above 0 and up to 100, as in 1%".to_owned())

@@ -81,6 +81,9 @@ const RAW_SYSCALLS: Rung = Rung {
     ],
 };
 
+/// The signal that everything else needs: who comes and who goes.
+pub const PROCESS: &str = "process";
+
 /// A signal that is measured only where it is asked for, with `--malloc`.
 pub const MALLOC: &str = "malloc";
 
@@ -124,7 +127,7 @@ macro_rules! lookup {
 /// anything counts them.
 pub const CATALOG: &[Signal] = &[
     Signal {
-        name: "process",
+        name: PROCESS,
         purpose: "forks, execs, exits; fault totals of what has ended",
         daemon: InDaemon::Always,
         entries_only: false,

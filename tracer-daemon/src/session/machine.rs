@@ -11,6 +11,7 @@ use std::{collections::HashMap, time::Duration};
 use aya::util::online_cpus;
 use tracer_common::{Lookup, ProcessId, Syscall, UNKNOWN_OFFSET};
 
+pub use self::names::Chosen;
 use self::{areas::Areas, cpu::CpuRecords, names::Names};
 use super::{
     open::{self, Opened},
@@ -20,10 +21,11 @@ use super::{
 use crate::{
     aggregate::{
         MachineSnapshot,
+        allocator_windows::AllocatorTotals,
         counters::Counters,
         groups::{Faults, Groups, Living, Measured},
     },
-    census::{ProcRoot, ProcessStat},
+    census::{ProcRoot, ProcessStat, Rule},
     error::Error,
     kernel,
     probes::{
@@ -54,11 +56,15 @@ pub struct Machine {
 
 impl Machine {
     /// Attaches the kernel programs of the signals that are wanted; from then on every process
-    /// counts.
+    /// counts. Rules choose processes, see [`Machine::chosen`].
     ///
     /// # Errors
     /// When a privilege is missing, or nothing at all can be attached.
-    pub fn start(options: &Options, wanted: impl Fn(&Signal) -> bool) -> Result<Self, Error> {
+    pub fn start(
+        options: &Options,
+        rules: Vec<Rule>,
+        wanted: impl Fn(&Signal) -> bool,
+    ) -> Result<Self, Error> {
         let layout = open::layout()?;
         let cpus = online_cpus().map_or(1, |cpus| u32::try_from(cpus.len()).unwrap_or(u32::MAX));
         let settings = options.settings(Settings::whole_machine(layout, cpus));
@@ -76,7 +82,7 @@ impl Machine {
         Ok(Self {
             groups: Groups::new(own.start_ticks, measured),
             cpu: CpuRecords::new(ring),
-            names: Names::new(root.clone()),
+            names: Names::new(root.clone(), rules),
             areas: Areas::new(root.clone()),
             kernel: kernel::release(),
             start_is_known: layout.task_start_boottime != UNKNOWN_OFFSET,
@@ -118,9 +124,16 @@ impl Machine {
             lost: counters.lost.into_iter().collect(),
             probes: self.attached.signals.clone(),
             area_counting: self.areas.counting(),
+            allocator: AllocatorTotals::default(),
             own: own::usage(&self.root),
             programs: programs::runs(&self.attached.programs.ebpf, &self.root),
         })
+    }
+
+    /// The processes that rules choose, as the last sample found them.
+    #[must_use]
+    pub fn chosen(&self) -> Vec<Chosen> {
+        self.names.chosen()
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -33,7 +33,7 @@ use allocator::AllocatorProbes;
 pub use allocator::{Budget, SAMPLING_GAP};
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
-pub use machine::{DRAIN_INTERVAL, Machine};
+pub use machine::{Chosen, DRAIN_INTERVAL, Machine};
 use open::Opened;
 pub use options::Options;
 use traced::Traced;
@@ -130,6 +130,19 @@ impl Session {
     /// Signals that could not be attached, as a line for each.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         self.attached.failures()
+    }
+
+    /// Why the target's allocator is not being counted.
+    ///
+    /// # Errors
+    /// With the reason, in a line.
+    pub fn counts_allocator(&self) -> Result<(), String> {
+        if self.allocator.is_some() {
+            return Ok(());
+        }
+        let mut rows = self.attached.signals.iter().filter(|row| row.signal == catalog::MALLOC);
+        let reason = rows.find_map(|row| row.reason.as_deref());
+        Err(format!("its allocator is not counted: {}", reason.unwrap_or("nobody asked for it")))
     }
 
     /// Begins to count a process.

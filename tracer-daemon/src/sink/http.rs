@@ -3,6 +3,8 @@
 //! The sampler publishes rendered text; a request takes a reference to the last one. However many
 //! scrape, and however often, the sampler does the same work.
 
+mod profiles;
+
 use std::future::Future;
 use std::io;
 
@@ -16,9 +18,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::metrics;
+pub use profiles::{Profile, Sampled, Shelf};
 
 const LANDING_PAGE: &str = "<!DOCTYPE html><html lang=\"en\"><title>alloctrace</title>\
-<h1>alloctrace</h1><p><a href=\"/metrics\">Metrics</a></p></html>\n";
+<h1>alloctrace</h1><p><a href=\"/metrics\">Metrics</a></p>\
+<p><a href=\"/debug/pprof/\">Profiles</a></p></html>\n";
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +32,14 @@ pub struct BindError {
     why: io::Error,
 }
 
-/// What the sampler publishes: the text of `/metrics`, shared and not copied.
-pub type Published = watch::Receiver<Bytes>;
+/// What is published, shared and not copied.
+#[derive(Clone)]
+pub struct Published {
+    /// The sampler's: the text of `/metrics`.
+    pub metrics: watch::Receiver<Bytes>,
+    /// The profiles of allocators' windows.
+    pub profiles: watch::Receiver<Shelf>,
+}
 
 /// Listens on `address`, as in `127.0.0.1:9435` or `[::1]:9435`.
 pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
@@ -38,22 +48,27 @@ pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
         .map_err(|why| BindError { address: crate::humanize::escaped(address), why })
 }
 
-/// Serves `/metrics`, `/-/healthy` and a landing page until `shutdown` is done and the requests
+/// Serves `/metrics`, `/debug/pprof/`, `/-/healthy` and a landing page until `shutdown` is done and the requests
 /// under way have been answered.
 pub async fn serve(
     listener: TcpListener,
     published: Published,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let profiles = Router::new()
+        .route("/debug/pprof/", get(profiles::list))
+        .route("/debug/pprof/allocs", get(profiles::allocs))
+        .with_state(published.profiles);
     let pages = Router::new()
         .route("/", get(|| async { Html(LANDING_PAGE) }))
         .route("/-/healthy", get(|| async { "ok\n" }))
         .route("/metrics", get(scrape))
-        .with_state(published);
+        .with_state(published.metrics)
+        .merge(profiles);
     axum::serve(listener, pages).with_graceful_shutdown(shutdown).await
 }
 
-async fn scrape(State(published): State<Published>) -> impl IntoResponse {
+async fn scrape(State(published): State<watch::Receiver<Bytes>>) -> impl IntoResponse {
     let text = published.borrow().clone();
     let headers = [(CONTENT_TYPE, metrics::CONTENT_TYPE), (CACHE_CONTROL, "no-store")];
     (headers, text)
@@ -93,7 +108,9 @@ mod tests {
     async fn the_last_published_text_is_served() {
         let listener = bind("127.0.0.1:0").await.expect("a free port");
         let server = listener.local_addr().expect("bound");
-        let (sampler, published) = watch::channel(Bytes::from_static(b"first 1\n"));
+        let (sampler, metrics) = watch::channel(Bytes::from_static(b"first 1\n"));
+        let (_windows, profiles) = watch::channel(Shelf::default());
+        let published = Published { metrics, profiles };
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(serve(listener, published, async {
             let _ = stopped.await;
@@ -106,6 +123,10 @@ mod tests {
         assert!(answer.ends_with("\r\n\r\nsecond 2\n"), "{answer}");
         assert!(fetch(server, "/-/healthy").await.ends_with("ok\n"));
         assert!(fetch(server, "/").await.contains("href=\"/metrics\""));
+        assert!(fetch(server, "/debug/pprof/").await.contains("No window has ended"));
+        let answer = fetch(server, "/debug/pprof/allocs?pid=1").await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("pid 1"), "{answer}");
+        assert!(fetch(server, "/debug/pprof/allocs").await.starts_with("HTTP/1.1 400 "));
         assert!(fetch(server, "/x").await.starts_with("HTTP/1.1 404"));
         stop.send(()).expect("it still serves");
         serving.await.expect("joined").expect("served to the end");

@@ -29,7 +29,7 @@ use crate::{
     trial,
 };
 
-const THREADS: u64 = 4;
+pub(crate) const THREADS: u64 = 4;
 const ROUNDS: u64 = 200;
 /// So few that they cost less than the budget gives in advance.
 const FEW_ROUNDS: u64 = 3;
@@ -49,7 +49,7 @@ const FREES: u64 = 8;
 const BLOCKS: u64 = 9;
 
 /// Compiled so that no call is left out.
-const FLAGS: [&str; 3] = ["-O1", "-fno-builtin", "-pthread"];
+pub(crate) const FLAGS: [&str; 3] = ["-O1", "-fno-builtin", "-pthread"];
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let vm = machine.is_vm().then(|| "Debian's libraries are on the host".to_owned());
@@ -216,7 +216,7 @@ fn true_exact_sizes(rounds: u64) -> BTreeMap<u64, u64> {
 }
 
 /// Where the allocator has no `reallocarray`, the C library's calls its `realloc`.
-fn true_functions(
+pub(crate) fn true_functions(
     rounds: u64,
     kept: u64,
     has_reallocarray: bool,

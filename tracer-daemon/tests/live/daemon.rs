@@ -1,24 +1,26 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
 mod prometheus;
+mod service;
 mod signals;
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use libtest_mimic::{Failed, Trial};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
+pub(crate) use service::Daemon;
+
 use crate::{
-    support::{ALLOCTRACE, Machine, Target, alloctrace, ensure, same, workload},
+    support::{Machine, Target, alloctrace, ensure, same, workload},
     trial,
 };
 
@@ -41,87 +43,6 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     ];
     trials.extend(prometheus::trials(machine));
     trials
-}
-
-/// A running daemon that serves.
-struct Daemon {
-    child: Child,
-    address: String,
-    _errors: BufReader<ChildStderr>,
-}
-
-impl Daemon {
-    fn start() -> Result<Self, Failed> {
-        Self::with(&[])
-    }
-
-    fn with(options: &[&str]) -> Result<Self, Failed> {
-        let mut child = Command::new(ALLOCTRACE)
-            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
-            .args(options)
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
-        let mut said = String::new();
-        let address = loop {
-            if errors.read_line(&mut said)? == 0 {
-                return Err(format!("it did not begin: {said}").into());
-            }
-            if let Some((_, url)) = said.split_once("serving http://") {
-                break url.trim().trim_end_matches("/metrics").to_owned();
-            }
-        };
-        Ok(Self { child, address, _errors: errors })
-    }
-
-    /// Every sample by its name and labels.
-    fn scrape(&self) -> Result<BTreeMap<String, f64>, Failed> {
-        let text = get(&self.address, "/metrics")?;
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        samples
-            .map(|line| {
-                let (series, value) = line.rsplit_once(' ').ok_or("no value")?;
-                Ok((series.to_owned(), value.parse()?))
-            })
-            .collect()
-    }
-
-    /// The first scrape that has the end of `exits` processes of a group.
-    fn after(&self, group: &str, exits: f64) -> Result<BTreeMap<String, f64>, Failed> {
-        let series = format!("alloctrace_exits_total{{group=\"{group}\"}}");
-        let began = Instant::now();
-        loop {
-            let samples = self.scrape()?;
-            if samples.get(&series).is_some_and(|ended| *ended >= exits) {
-                return Ok(samples);
-            }
-            ensure(began.elapsed() < PATIENCE, format!("no end of {group}"))?;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn end(mut self, signal: Signal) -> Result<Option<i32>, Failed> {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).ok_or("no pid")?;
-        kill_process(pid, signal)?;
-        Ok(self.child.wait()?.code())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The body of a page.
-fn get(server: &str, page: &str) -> Result<String, Failed> {
-    let mut stream = TcpStream::connect(server)?;
-    write!(stream, "GET {page} HTTP/1.0\r\nHost: x\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
-    Ok(body.to_owned())
 }
 
 /// The workload under a name that nothing else on the machine has.

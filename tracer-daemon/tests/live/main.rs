@@ -28,6 +28,7 @@ mod size_rules;
 mod stacks;
 mod storm;
 mod support;
+mod targets;
 mod trims;
 mod waste;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     trials.extend(errors::trials(&machine));
     trials.extend(rounds::trials(&machine));
     trials.extend(daemon::trials(&machine));
+    trials.extend(targets::trials(&machine));
     trials.extend(browser::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

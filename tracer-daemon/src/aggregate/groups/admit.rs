@@ -15,9 +15,9 @@ use super::{
 use crate::aggregate::counters::Counters;
 
 /// Groups with a name of their own. Names are chosen by whoever starts processes.
-pub(super) const MOST_GROUPS: usize = 1000;
+pub const MOST_GROUPS: usize = 1000;
 /// The group of those beyond.
-pub(super) const OTHER: &str = "other";
+pub const OTHER: &str = "other";
 
 impl Groups {
     pub(super) fn admit_living(&mut self, living: &HashMap<ProcessId, Living>) {

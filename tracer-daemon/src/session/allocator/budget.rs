@@ -23,6 +23,18 @@ impl Budget {
         (share > 0.0 && share <= 1.0).then_some(Self(share))
     }
 
+    /// The part of the time.
+    #[must_use]
+    pub const fn share(self) -> f64 {
+        self.0
+    }
+
+    /// An equal part for each of so many targets.
+    #[must_use]
+    pub fn among(self, targets: usize) -> Self {
+        Self(self.0 / targets.max(1) as f64)
+    }
+
     /// Whether probes may be in at all times.
     pub(super) fn is_unbounded(self) -> bool {
         self.0 >= 1.0
@@ -84,6 +96,13 @@ mod tests {
         }
         assert!(Budget::new(1.0).unwrap().is_unbounded());
         assert!(!Budget::new(0.99).unwrap().is_unbounded());
+    }
+
+    #[test]
+    fn targets_share_a_budget() {
+        let budget = Budget::new(0.02).unwrap();
+        assert_eq!(budget.among(4), Budget::new(0.005).unwrap());
+        assert_eq!((budget.among(1), budget.among(0)), (budget, budget));
     }
 
     #[test]

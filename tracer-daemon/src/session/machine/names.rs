@@ -1,10 +1,15 @@
-use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use tracer_common::{ExitTotals, ProcessId};
 
 use crate::{
     aggregate::groups::Living,
-    census::{CgroupNames, ProcRoot, ProcessStat, group_name},
+    census::{CgroupNames, ProcRoot, ProcessStat, Rule, group_name},
 };
 
 /// The group of the kernel's own threads: their names hold numbers, and change.
@@ -14,9 +19,24 @@ const UNKNOWN: &str = "unknown";
 /// A walk through thousands of control groups takes milliseconds.
 const WALK_INTERVAL_NS: u64 = 10_000_000_000;
 
-/// The groups of processes. Each is looked at once, and again when it executes a program.
+/// A process whose allocator is to be traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// With its true start, also where the kernel programs do not know it.
+    pub process: ProcessId,
+    /// The kernel's name for it.
+    pub comm: String,
+    /// Its group.
+    pub group: Arc<str>,
+}
+
+/// The groups of processes, and which of them rules choose. Each is looked at once, and again when it
+/// executes a program.
 pub(super) struct Names {
     root: ProcRoot,
+    rules: Vec<Rule>,
+    /// The tracer's own program: it does not trace itself, nor its workers.
+    own: Option<PathBuf>,
     cgroups: CgroupNames,
     began: Instant,
     known: HashMap<ProcessId, Known>,
@@ -27,11 +47,14 @@ struct Known {
     comm: String,
     execs: u64,
     group: Arc<str>,
+    is_chosen: bool,
 }
 
 impl Names {
-    pub(super) fn new(root: ProcRoot) -> Self {
+    pub(super) fn new(root: ProcRoot, rules: Vec<Rule>) -> Self {
         Self {
+            rules,
+            own: root.exe(std::process::id()),
             cgroups: CgroupNames::new(root.path(), WALK_INTERVAL_NS),
             root,
             began: Instant::now(),
@@ -54,9 +77,9 @@ impl Names {
         if let Some(known) = self.known.get(&id).filter(same) {
             return Arc::clone(&known.group);
         }
-        let group = match exits {
+        let (group, is_chosen) = match exits {
             // It has executed a program and ended since `/proc` showed it.
-            Some(exits) if exits.dead != 0 => self.ended(Some(exits)),
+            Some(exits) if exits.dead != 0 => (self.ended(Some(exits)), false),
             _ => self.read(&stat),
         };
         let known = Known {
@@ -64,18 +87,33 @@ impl Names {
             comm: stat.comm,
             execs,
             group: Arc::clone(&group),
+            is_chosen,
         };
         self.known.insert(id, known);
         group
     }
 
-    fn read(&self, stat: &ProcessStat) -> Arc<str> {
+    /// The group, and whether a rule chooses the process.
+    fn read(&self, stat: &ProcessStat) -> (Arc<str>, bool) {
         if stat.is_kernel_thread {
-            return Arc::from(KERNEL);
+            return (Arc::from(KERNEL), false);
         }
-        let cgroup = self.root.cgroup(stat.pid);
-        let exe = self.root.exe(stat.pid);
-        Arc::from(group_name(cgroup.as_deref(), exe.as_deref(), &stat.comm))
+        let (cgroup, exe) = (self.root.cgroup(stat.pid), self.root.exe(stat.pid));
+        let (cgroup, exe) = (cgroup.as_deref(), exe.as_deref());
+        let is_own = exe.is_some() && exe == self.own.as_deref();
+        let is_chosen = !is_own && self.rules.iter().any(|rule| rule.matches(cgroup, exe));
+        (Arc::from(group_name(cgroup, exe, &stat.comm)), is_chosen)
+    }
+
+    /// The living processes that rules choose.
+    pub(super) fn chosen(&self) -> Vec<Chosen> {
+        let chosen = self.known.iter().filter(|(_, known)| known.is_chosen);
+        let chosen = chosen.map(|(id, known)| Chosen {
+            process: ProcessId::new(id.pid, known.start_ticks),
+            comm: known.comm.clone(),
+            group: Arc::clone(&known.group),
+        });
+        chosen.collect()
     }
 
     /// The group of a process that ended before anybody looked.

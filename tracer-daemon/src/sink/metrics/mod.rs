@@ -1,5 +1,6 @@
 //! The machine as Prometheus reads it. A metric is a row of `table::METRICS`.
 
+mod allocator;
 mod duration;
 mod sample;
 mod table;

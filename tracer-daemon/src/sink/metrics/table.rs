@@ -1,6 +1,7 @@
 use prometheus::proto::MetricType;
 use tracer_common::{LockWaits, Loss, Syscall};
 
+use super::allocator;
 use super::duration::{histograms, lock_histograms};
 use super::sample::Sample;
 use crate::aggregate::MachineSnapshot;
@@ -96,6 +97,46 @@ pub(super) const METRICS: &[Row] = &[
         |machine| vec![Sample::new(machine.own.cpu_seconds)]),
     gauge("alloctrace_self_resident_memory_bytes", "Resident memory of the tracer's own process.",
         |machine| vec![Sample::count(machine.own.resident_bytes)]),
+    counter("alloctrace_allocator_calls_total",
+        "Calls of allocators in windows. Estimated, or at least so many, where the budget made for gaps.",
+        |machine| allocator::by_function(machine, |sums| Some(sums.calls))),
+    counter("alloctrace_allocator_bytes_total",
+        "Bytes that those asked for. Estimated, or at least so many, where the budget made for gaps.",
+        |machine| allocator::by_function(machine, |sums| sums.bytes)),
+    counter("alloctrace_allocator_failures_total",
+        "Calls that got nothing of what they asked for, in windows in which every result was seen.",
+        |machine| allocator::by_function(machine, |sums| sums.failures)),
+    row("alloctrace_allocator_request_bytes",
+        "Calls that ask for memory by what they asked for, in windows. Estimated like the calls.",
+        MetricType::HISTOGRAM, allocator::requests),
+    gauge("alloctrace_allocator_outstanding_bytes",
+        "Bytes handed out in the last windows of living processes and not given back in them, estimated.",
+        |machine| allocator::by_group(machine,
+            |group| group.outstanding.map(|blocks| blocks.bytes as f64))),
+    counter("alloctrace_allocator_windows_total", "Windows that ended well.",
+        |machine| allocator::by_group(machine, |group| Some(group.windows as f64))),
+    counter("alloctrace_allocator_failed_windows_total", "Windows that failed; the log says why.",
+        |machine| allocator::by_group(machine, |group| Some(group.failed as f64))),
+    counter("alloctrace_allocator_window_seconds_total", "Time in windows, summed over processes.",
+        |machine| allocator::by_group(machine, |group| Some(group.seconds))),
+    counter("alloctrace_allocator_counted_seconds_total",
+        "The part of the time in windows in which every call was counted.",
+        |machine| allocator::by_group(machine, |group| Some(group.counted_seconds))),
+    counter("alloctrace_allocator_tracing_seconds_total",
+        "What tracing took from the processes in windows: hits of probes times their measured price.",
+        |machine| allocator::by_group(machine, |group| Some(group.tracing_seconds))),
+    gauge("alloctrace_allocator_targets", "Living processes that --malloc chooses.",
+        |machine| allocator::by_group(machine, |group| Some(group.targets as f64))),
+    gauge("alloctrace_allocator_info", "Always 1: allocators of living processes, from their last windows.",
+        allocator::info),
+    gauge("alloctrace_allocator_open_windows", "Windows in which something is counted at present.",
+        |machine| allocator::of_daemon(machine, |machine| machine.allocator.open as f64)),
+    gauge("alloctrace_allocator_budget_ratio", "The part of one CPU that tracing allocators may take.",
+        |machine| allocator::of_daemon(machine,
+            |machine| machine.allocator.budget.unwrap_or_default())),
+    counter("alloctrace_allocator_worker_cpu_seconds_total",
+        "CPU time of the workers that have ended; each makes a window.",
+        |machine| allocator::of_daemon(machine, |machine| machine.own.children_cpu_seconds)),
     gauge("alloctrace_build_info", "Always 1.", build_info),
 ];
 

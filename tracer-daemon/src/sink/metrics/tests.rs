@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracer_common::{Lookup, Loss, Syscall};
 
 use super::{table::METRICS, *};
+use crate::aggregate::allocator_windows::{AllocatorGroup, AllocatorTotals, FunctionSums};
 use crate::aggregate::machine::{AreaCounting, AreaTotals, CallTotals, GroupTotals};
-use crate::aggregate::snapshot::ProbeStatus;
+use crate::aggregate::snapshot::{BlockSum, ProbeStatus};
 
 fn group() -> GroupTotals {
     let mut mmap = CallTotals {
@@ -113,6 +114,64 @@ fn histograms_add_up() {
 }
 
 #[test]
+fn windows_over_allocators_are_samples() {
+    let malloc = FunctionSums { calls: 7, bytes: Some(1300), failures: Some(1) };
+    let free = FunctionSums { calls: 5, ..FunctionSums::default() };
+    let web = AllocatorGroup {
+        functions: BTreeMap::from([("malloc", malloc), ("free", free)]),
+        sizes: BTreeMap::from([(0, 1), (4, 2), (5, 1), (10, 2), (40, 1)]),
+        windows: 3,
+        seconds: 30.5,
+        targets: 2,
+        outstanding: Some(BlockSum { blocks: 2, bytes: 200 }),
+        allocators: BTreeMap::from([(("glibc".to_owned(), "2\n\"3".to_owned()), 2)]),
+        ..AllocatorGroup::default()
+    };
+    let groups = BTreeMap::from([
+        ("web".to_owned(), web),
+        ("new".to_owned(), AllocatorGroup { failed: 1, ..AllocatorGroup::default() }),
+    ]);
+    let mut machine = machine(&[]);
+    machine.own.children_cpu_seconds = 1.5;
+    machine.allocator = AllocatorTotals { groups, budget: Some(0.01), open: 1 };
+    let samples = parse(&render(&machine).expect("rendered"));
+    let value = |series: &str| samples.get(&format!("alloctrace_allocator_{series}")).copied();
+    for (series, expected) in [
+        ("calls_total{group=\"web\",function=\"malloc\"}", 7.0),
+        ("calls_total{group=\"web\",function=\"free\"}", 5.0),
+        ("bytes_total{group=\"web\",function=\"malloc\"}", 1300.0),
+        ("failures_total{group=\"web\",function=\"malloc\"}", 1.0),
+        ("request_bytes_bucket{group=\"web\",le=\"16\"}", 3.0),
+        ("request_bytes_bucket{group=\"web\",le=\"64\"}", 4.0),
+        ("request_bytes_bucket{group=\"web\",le=\"1024\"}", 6.0),
+        ("request_bytes_bucket{group=\"web\",le=\"4294967296\"}", 6.0),
+        ("request_bytes_bucket{group=\"web\",le=\"+Inf\"}", 7.0),
+        ("request_bytes_count{group=\"web\"}", 7.0),
+        ("request_bytes_sum{group=\"web\"}", 1300.0),
+        ("outstanding_bytes{group=\"web\"}", 200.0),
+        ("windows_total{group=\"web\"}", 3.0),
+        ("failed_windows_total{group=\"web\"}", 0.0),
+        ("failed_windows_total{group=\"new\"}", 1.0),
+        ("window_seconds_total{group=\"web\"}", 30.5),
+        ("targets{group=\"web\"}", 2.0),
+        ("info{group=\"web\",allocator=\"glibc\",version=\"2\\n\\\"3\"}", 1.0),
+        ("open_windows", 1.0),
+        ("budget_ratio", 0.01),
+        ("worker_cpu_seconds_total", 1.5),
+    ] {
+        assert_eq!(value(series), Some(expected), "{series}");
+    }
+    for unknown in [
+        "bytes_total{group=\"web\",function=\"free\"}",
+        "failures_total{group=\"web\",function=\"free\"}",
+        "outstanding_bytes{group=\"new\"}",
+        "request_bytes_count{group=\"new\"}",
+    ] {
+        assert_eq!(value(unknown), None, "{unknown}");
+    }
+}
+
+#[test]
 fn hostile_names_stay_in_their_place() {
     let longest = "x".repeat(sample::LONGEST_LABEL);
     let (long, longer) = ("x".repeat(1000), "x".repeat(1001));
@@ -145,7 +204,8 @@ fn an_empty_machine_is_rendered() {
     let text = render(&MachineSnapshot::default()).expect("rendered");
     let samples = parse(&text);
     assert!(samples.len() > Loss::ALL.len());
-    let unknown = ["alloctrace_areas", "alloctrace_areas_limit"];
+    let unknown =
+        ["alloctrace_areas", "alloctrace_areas_limit", "alloctrace_allocator_budget_ratio"];
     assert!(unknown.iter().all(|name| !samples.contains_key(*name)), "unknown is not 0");
 }
 

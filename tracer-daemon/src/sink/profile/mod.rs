@@ -11,9 +11,19 @@ pub use folded::folded;
 pub use pprof::pprof;
 
 use crate::aggregate::{
+    Snapshot,
     snapshot::{BlockSum, StackTotals},
     stack_kind,
 };
+
+/// The calls of the allocator alone, as [`pprof`] has them; `None` where no call was sampled.
+#[must_use]
+pub fn allocs(snapshot: &Snapshot) -> Option<Vec<u8>> {
+    let is_call = |stack: &&StackTotals| stack.kind == stack_kind::MALLOC;
+    let stacks: Vec<_> = snapshot.stacks.iter().filter(is_call).collect();
+    // Memory takes everything.
+    (!stacks.is_empty()).then(|| pprof(&stacks, snapshot).ok())?
+}
 
 /// The kinds of stacks that there are; the one that says where time goes comes first.
 #[must_use]

@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Daemon, churn, get, named};
+use super::{Daemon, churn, named, service::get};
 use crate::{
     support::{Ended, Machine, ensure},
     trial,
@@ -53,7 +53,7 @@ fn promtool(arguments: &[&str], input: Stdio) -> Result<(), Failed> {
 fn metrics_are_checked() -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let text = directory.path().join("metrics");
-    fs::write(&text, get(&Daemon::start()?.address, "/metrics")?)?;
+    fs::write(&text, Daemon::start()?.get("/metrics")?.1)?;
     promtool(&["check", "metrics"], fs::File::open(text)?.into())
 }
 
@@ -95,13 +95,12 @@ impl Prometheus {
     /// The labels of what an expression finds; none while nobody listens yet.
     fn query(&self, expression: &str) -> Result<Option<Vec<Value>>, Failed> {
         let escaped = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let Ok(text) = get(&self.address, &format!("/api/v1/query?query={escaped}")) else {
+        let asked = get(&self.address, &format!("/api/v1/query?query={escaped}"));
+        // Nobody listens yet, or what listens is not ready.
+        let Some((_, text)) = asked.ok().filter(|(status, _)| *status != 503) else {
             return Ok(None);
         };
-        if text.starts_with("Service Unavailable") {
-            return Ok(None);
-        }
-        let answer: Value = serde_json::from_str(&text)?;
+        let answer: Value = serde_json::from_slice(&text)?;
         ensure(answer["status"] == "success", format!("{expression}: {answer}"))?;
         let found = answer["data"]["result"].as_array().ok_or("no result")?;
         Ok(Some(found.iter().map(|sample| sample["metric"].clone()).collect()))

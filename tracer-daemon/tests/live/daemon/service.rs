@@ -1,0 +1,113 @@
+//! A daemon, and asking it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::PATIENCE;
+use crate::support::{ALLOCTRACE, ensure};
+
+/// A running daemon that serves.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) address: String,
+    errors: BufReader<ChildStderr>,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Result<Self, Failed> {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(options: &[&str]) -> Result<Self, Failed> {
+        let mut child = Command::new(ALLOCTRACE)
+            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
+        let mut said = String::new();
+        let address = loop {
+            if errors.read_line(&mut said)? == 0 {
+                return Err(format!("it did not begin: {said}").into());
+            }
+            if let Some((_, url)) = said.split_once("serving http://") {
+                break url.trim().trim_end_matches("/metrics").to_owned();
+            }
+        };
+        Ok(Self { child, address, errors })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it says.
+    pub(crate) fn hear(&mut self) -> Result<String, Failed> {
+        let mut line = String::new();
+        ensure(self.errors.read_line(&mut line)? > 0, "the daemon has ended")?;
+        Ok(line)
+    }
+
+    /// The status of an answer, and its body.
+    pub(crate) fn get(&self, path: &str) -> Result<(u16, Vec<u8>), Failed> {
+        get(&self.address, path)
+    }
+
+    /// Every sample by its name and labels.
+    pub(crate) fn scrape(&self) -> Result<BTreeMap<String, f64>, Failed> {
+        let text = String::from_utf8(self.get("/metrics")?.1)?;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').ok_or("no value")?;
+                Ok((series.to_owned(), value.parse()?))
+            })
+            .collect()
+    }
+
+    /// The first scrape that has the end of `exits` processes of a group.
+    pub(crate) fn after(&self, group: &str, exits: f64) -> Result<BTreeMap<String, f64>, Failed> {
+        let series = format!("alloctrace_exits_total{{group=\"{group}\"}}");
+        let began = Instant::now();
+        loop {
+            let samples = self.scrape()?;
+            if samples.get(&series).is_some_and(|ended| *ended >= exits) {
+                return Ok(samples);
+            }
+            ensure(began.elapsed() < PATIENCE, format!("no end of {group}"))?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn end(mut self, signal: Signal) -> Result<Option<i32>, Failed> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).ok_or("no pid")?;
+        kill_process(pid, signal)?;
+        Ok(self.child.wait()?.code())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The status of a server's answer, and its body.
+pub(super) fn get(server: &str, path: &str) -> Result<(u16, Vec<u8>), Failed> {
+    let mut stream = TcpStream::connect(server)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or("no body")?;
+    let status = str::from_utf8(&answer[..end])?.split(' ').nth(1).ok_or("no status")?;
+    Ok((status.parse()?, answer[end + 4..].to_vec()))
+}
