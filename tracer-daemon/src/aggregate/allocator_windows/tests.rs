@@ -36,7 +36,7 @@ fn window(allocations: Allocations) -> Snapshot {
             allocator: Some("glibc 2.36 (libc.so.6)".to_owned()),
             ..TargetInfo::default()
         },
-        window: Window { seconds: 10.0, complete: true },
+        window: Window { seconds: 10.0, complete: true, ..Window::default() },
         overhead: Some(Overhead { seconds: 0.25, share_of_target: None }),
         allocations: Some(allocations),
         ..Snapshot::default()

@@ -192,7 +192,7 @@ fn hostile_names_stay_in_their_place() {
 #[test]
 fn names_follow_the_conventions() {
     let mut names = BTreeSet::new();
-    for row in table::METRICS {
+    for row in METRICS {
         let is_counter = row.kind == prometheus::proto::MetricType::COUNTER;
         assert_eq!(row.name.ends_with("_total"), is_counter, "{}", row.name);
         assert!(row.help.ends_with('.') && names.insert(row.name), "{}", row.name);
