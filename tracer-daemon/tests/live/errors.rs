@@ -264,7 +264,7 @@ fn strict() -> Result<(), Failed> {
     let output = Command::new(ALLOCTRACE)
         .args(["run", "--strict", "--ring", "4", "--"])
         .arg(program)
-        .args(["8", "5000", "exit"])
+        .args(["8", "1500", "exit"])
         .stdin(Stdio::null())
         .output()?;
     fails(&output, 5, &["lost", "mapping_records"])

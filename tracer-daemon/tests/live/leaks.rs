@@ -30,11 +30,7 @@ const BUSY: Workload<'_> = Workload { options: &["--per-second", "10000"], ..LEA
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let uprobes = || machine.cannot_use("malloc", "uprobe");
-    // What follows from records is the same on every kernel.
-    let host = || {
-        let vm = machine.is_vm().then(|| "held on the host; no kernel differs in it".to_owned());
-        vm.or_else(uprobes)
-    };
+    let host = || machine.cannot_differ().or_else(uprobes);
     vec![
         trial("leak_growth_is_found_with_its_slope", uprobes(), found),
         trial("a_program_that_frees_everything_has_no_finding", host(), cured),

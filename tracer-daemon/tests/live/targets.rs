@@ -36,16 +36,17 @@ type Samples = BTreeMap<String, f64>;
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let uprobes = || machine.cannot_use("malloc", "uprobe");
     let strip = || uprobes().or_else(|| machine.lacks(&["strip"]));
-    let no_group = || uprobes().or_else(control_group::missing);
+    let host = || machine.cannot_differ().or_else(uprobes);
+    let no_group = || host().or_else(control_group::missing);
     vec![
         trial("targets_every_call_is_in_the_metrics", uprobes(), every_call),
-        trial("targets_two_at_once_do_not_disturb_each_other", uprobes(), two_at_once),
-        trial("targets_more_than_four_take_turns", uprobes(), turns),
+        trial("targets_two_at_once_do_not_disturb_each_other", host(), two_at_once),
+        trial("targets_more_than_four_take_turns", host(), turns),
         trial("targets_go_by_control_group", no_group(), control_group::chosen),
         trial("targets_without_a_known_allocator_are_named", strip(), unknown_allocator),
-        trial("targets_lose_a_window_with_its_worker", uprobes(), lost_worker),
+        trial("targets_lose_a_window_with_its_worker", host(), lost_worker),
         trial("targets_are_left_alone_when_the_daemon_is_killed", uprobes(), killed),
-        trial("targets_are_left_alone_when_the_daemon_ends", uprobes(), ends),
+        trial("targets_are_left_alone_when_the_daemon_ends", host(), ends),
         trial("targets_need_a_rule_that_makes_sense", machine.cannot_trace(), bad_rules),
     ]
 }
