@@ -21,7 +21,7 @@ impl Slice {
     /// `cycles` are those since the program began.
     pub(crate) fn end(self, cycles: u64) -> Self {
         let cpu = cpu_time() - self.cpu;
-        println!("slice {:.1}", cpu.as_nanos() as f64 / (cycles - self.cycles) as f64);
+        println!("slice {:.3}", cpu.as_nanos() as f64 / (cycles - self.cycles) as f64);
         Self { cycles, ..Self::begin() }
     }
 }

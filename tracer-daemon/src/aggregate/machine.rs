@@ -1,11 +1,13 @@
 //! What is known of a whole machine at one moment: processes folded into named groups, so that
 //! their number stays bounded and no counter ever goes down.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
-use super::{allocator_windows::AllocatorTotals, locks::LockSide, snapshot::ProbeStatus};
+use super::{
+    allocator_windows::AllocatorTotals, locks::LockSide, looks::Found, snapshot::ProbeStatus,
+};
 
 /// Everything counted on the machine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +28,8 @@ pub struct MachineSnapshot {
     pub own: OwnUsage,
     /// Windows over processes' allocators.
     pub allocator: AllocatorTotals,
+    /// Closer looks at processes.
+    pub looks: LookTotals,
     /// Runs of the kernel programs by their names; empty where the kernel does not count them.
     pub programs: BTreeMap<String, ProgramRuns>,
 }
@@ -97,6 +101,17 @@ pub struct CallTotals {
     pub duration_ns: u64,
     /// Calls by duration, see [`tracer_common::duration_bucket`].
     pub durations: [u64; DURATION_BUCKETS],
+}
+
+/// Closer looks at processes that the machine's numbers made suspicious.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LookTotals {
+    /// Those that ended well.
+    pub done: u64,
+    /// Those that did not.
+    pub failed: u64,
+    /// What is wrong at present, by group.
+    pub found: BTreeMap<Arc<str>, Found>,
 }
 
 /// What the tracer itself takes.

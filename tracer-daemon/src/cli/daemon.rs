@@ -1,3 +1,4 @@
+mod looks;
 mod sampler;
 mod windows;
 mod worker;
@@ -12,6 +13,7 @@ use tokio::{
 };
 
 use self::{
+    looks::CloserLooks,
     sampler::Sampler,
     windows::{Plan, Windows},
 };
@@ -57,6 +59,10 @@ pub(super) struct Daemon {
     /// Count every look-up of an area. Page faults look up as well, and each becomes slower
     #[arg(long)]
     lookups: bool,
+    /// Look closer, for 10 s, at a process whose memory management takes a twentieth of a CPU or more, or that
+    /// has half of the areas it may have; then leave its group alone for so long. 0: never look
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::attach::duration)]
+    look_again: Duration,
     /// Trace the allocators of processes as well: exe=NAME, exe=/path, unit=NAME.service or cgroup=/path
     #[arg(long, value_name = "RULE")]
     malloc: Vec<String>,
@@ -85,6 +91,11 @@ impl Daemon {
         })
     }
 
+    fn looks(&self) -> Option<CloserLooks> {
+        let wanted = !self.look_again.is_zero();
+        wanted.then(|| CloserLooks::new(self.look_again, self.backends.clone()))
+    }
+
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
         let options = Options {
             forced: Forced::parse(&self.backends).map_err(Error::Usage)?,
@@ -110,7 +121,7 @@ impl Daemon {
         machine.failures().for_each(|line| say(&line));
         let (shelf, profiles) = watch::channel(Shelf::default());
         let windows = self.plan().map(|plan| Windows::new(plan, shelf));
-        let mut sampler = Sampler::new(machine, windows);
+        let mut sampler = Sampler::new(machine, self.looks(), windows);
         let (samples, metrics) = watch::channel(sampler.sample()?);
         let published = Published { metrics, profiles };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,5 +1,5 @@
-//! The daemon's worker: a window over a process's allocator, in a process of its own. Meters in one process
-//! would hit each other's probes; and what a target's files may do to whoever reads them, they do to this one.
+//! The daemon's worker: a window over a process, in a process of its own. Meters in one process would hit each
+//! other's probes; and what a target's files may do to whoever reads them, they do to this one.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -15,6 +15,7 @@ use super::{
     window::Window,
 };
 use crate::{
+    diagnose,
     error::Error,
     probes::{catalog, settings::Forced},
     session::{Budget, Options, Session},
@@ -24,7 +25,7 @@ use crate::{
 /// What a worker says on stdout as soon as it counts; before a recording it is nothing but white space.
 pub(super) const BEGUN: u8 = b'\n';
 
-/// Trace a process's allocator for the daemon that started this
+/// Trace a process for the daemon that started this
 #[derive(Args)]
 pub(super) struct TraceWindow {
     #[arg(long)]
@@ -34,8 +35,9 @@ pub(super) struct TraceWindow {
     start_ticks: u64,
     #[arg(long, value_parser = super::attach::duration)]
     window: Duration,
+    /// For its allocator, and nothing else is measured; absent: all else is
     #[arg(long, value_parser = super::tracing::budget)]
-    budget: Budget,
+    budget: Option<Budget>,
     /// The daemon
     #[arg(long)]
     parent: u32,
@@ -48,7 +50,7 @@ impl TraceWindow {
     pub(super) fn arguments(
         process: ProcessId,
         window: Duration,
-        budget: Budget,
+        budget: Option<Budget>,
         backends: &[String],
     ) -> Vec<String> {
         let mut arguments = vec![
@@ -56,9 +58,9 @@ impl TraceWindow {
             format!("--pid={}", process.pid),
             format!("--start-ticks={}", process.start_ticks),
             format!("--window={}ms", window.as_millis()),
-            format!("--budget={}%", budget.share() * 100.0),
             format!("--parent={}", std::process::id()),
         ];
+        arguments.extend(budget.map(|budget| format!("--budget={}%", budget.share() * 100.0)));
         arguments.extend(backends.iter().map(|word| format!("--backend={word}")));
         arguments
     }
@@ -74,16 +76,19 @@ impl TraceWindow {
         }
         let options = Options {
             forced: Forced::parse(&self.words()).map_err(Error::Usage)?,
-            malloc: Some(self.budget),
+            malloc: self.budget,
             verbose,
             ..Options::default()
         };
         let begun = |session: &Session| {
-            session.counts_allocator().map_err(Error::Usage)?;
+            if self.budget.is_some() {
+                session.counts_allocator().map_err(Error::Usage)?;
+            }
             put_out(&[BEGUN])
         };
         window.measure(&options, begun, |snapshot| {
-            put_out(&json(&Recording::new(snapshot, Vec::new())))
+            let findings = diagnose::all(&snapshot);
+            put_out(&json(&Recording::new(snapshot, findings)))
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -98,9 +103,10 @@ impl TraceWindow {
         if parent == Some(self.parent) { Ok(()) } else { Err(dead("it has ended".to_owned())) }
     }
 
-    /// Nothing is measured but the allocator, and what ends: the daemon measures the rest.
+    /// With a budget nothing is measured but the allocator, and what ends: the daemon measures the rest.
     fn words(&self) -> Vec<String> {
-        let others = catalog::CATALOG.iter().map(|signal| signal.name);
+        let others = catalog::CATALOG.iter().filter(|_| self.budget.is_some());
+        let others = others.map(|signal| signal.name);
         let others = others.filter(|name| ![catalog::PROCESS, catalog::MALLOC].contains(name));
         self.backends.iter().cloned().chain(others.map(|name| format!("{name}=off"))).collect()
     }

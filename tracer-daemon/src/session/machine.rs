@@ -6,7 +6,10 @@ mod names;
 mod own;
 mod programs;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use aya::util::online_cpus;
 use tracer_common::{Lookup, ProcessId, Syscall, UNKNOWN_OFFSET};
@@ -24,6 +27,9 @@ use crate::{
         allocator_windows::AllocatorTotals,
         counters::Counters,
         groups::{Faults, Groups, Living, Measured},
+        loads::Loads,
+        looks::Load,
+        machine::LookTotals,
     },
     census::{ProcRoot, ProcessStat, Rule},
     error::Error,
@@ -49,6 +55,8 @@ pub struct Machine {
     areas: Areas,
     cpu: CpuRecords,
     groups: Groups,
+    loads: Loads,
+    sampled: Instant,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
     start_is_known: bool,
@@ -81,6 +89,8 @@ impl Machine {
         let measured = Measured { calls: calls.collect(), lookups: lookups.collect() };
         Ok(Self {
             groups: Groups::new(own.start_ticks, measured),
+            loads: Loads::default(),
+            sampled: Instant::now(),
             cpu: CpuRecords::new(ring),
             names: Names::new(root.clone(), rules),
             areas: Areas::new(root.clone()),
@@ -110,6 +120,9 @@ impl Machine {
         // In this order: a process that `/proc` shows and that ends meanwhile has left its totals.
         let stats = self.stats();
         let counters = self.counters()?;
+        let now = Instant::now();
+        self.loads.take(&counters, (now - self.sampled).as_secs_f64());
+        self.sampled = now;
         self.areas.look(&stats);
         let living = self.name(stats, &counters);
         let names = &mut self.names;
@@ -125,6 +138,7 @@ impl Machine {
             probes: self.attached.signals.clone(),
             area_counting: self.areas.counting(),
             allocator: AllocatorTotals::default(),
+            looks: LookTotals::default(),
             own: own::usage(&self.root),
             programs: programs::runs(&self.attached.programs.ebpf, &self.root),
         })
@@ -134,6 +148,14 @@ impl Machine {
     #[must_use]
     pub fn chosen(&self) -> Vec<Chosen> {
         self.names.chosen()
+    }
+
+    /// The processes that may be looked at more closely, as they were between the last two samples.
+    #[must_use]
+    pub fn loads(&self) -> Vec<Load> {
+        let limit = self.areas.counting().limit;
+        let crowding = |id| Some(self.areas.of(id)?.areas as f64 / limit? as f64);
+        self.names.loads(|id| self.loads.cost(id), crowding)
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -1,5 +1,6 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod looks;
 mod prometheus;
 mod service;
 mod signals;
@@ -41,6 +42,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
     ];
+    trials.extend(looks::trials(machine));
     trials.extend(prometheus::trials(machine));
     trials
 }

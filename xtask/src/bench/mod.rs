@@ -6,6 +6,7 @@ mod allocator;
 mod census;
 mod coverage;
 mod cycle;
+mod hot_loop;
 mod rounds;
 mod tracer;
 mod workload;
@@ -38,7 +39,7 @@ enum Part {
     Cycle,
     /// What came after the foundation
     Added,
-    /// A loop of malloc and free
+    /// A loop of malloc and free, and what each counted call costs
     Allocator,
     /// A census
     Census,
@@ -68,7 +69,7 @@ impl Part {
         match self {
             Self::Cycle => cycle::run(),
             Self::Added => added::run(),
-            Self::Allocator => allocator::run(),
+            Self::Allocator => hot_loop::run().and_then(|()| allocator::run()),
             Self::Census => census::run(),
             Self::Coverage => coverage::run(args.runs, Duration::from_secs(args.seconds)),
         }

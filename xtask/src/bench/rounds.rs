@@ -12,28 +12,17 @@ const STEADY: f64 = 0.025;
 /// Attempts at a round on an unsteady machine.
 const ATTEMPTS: usize = 4;
 
-/// Nanoseconds for a cycle.
-type Measure = fn(&mut Workload) -> Result<f64>;
+/// Of what is the same in every moment this tells enough.
+const TURN: Duration = Duration::from_millis(700);
 
 /// Nanoseconds for a cycle, base and other, by round.
+#[derive(Default)]
 pub(super) struct Rounds {
-    measure: Measure,
     pairs: Vec<(f64, f64)>,
     left_out: usize,
 }
 
-impl Default for Rounds {
-    /// Of what is the same in every moment a short turn tells enough.
-    fn default() -> Self {
-        Self::of(|workload| workload.median(Duration::from_millis(700)))
-    }
-}
-
 impl Rounds {
-    pub(super) fn of(measure: Measure) -> Self {
-        Self { measure, pairs: Vec::new(), left_out: 0 }
-    }
-
     /// Measures a cycle under `other` between two under `base`.
     pub(super) fn add(
         &mut self,
@@ -56,7 +45,7 @@ impl Rounds {
 
     fn under(&self, tracer: Tracer, workload: &mut Workload) -> Result<f64> {
         let running = tracer.start(workload.pid())?;
-        let nanoseconds = (self.measure)(workload)?;
+        let nanoseconds = workload.median(TURN)?;
         running.stop()?;
         Ok(nanoseconds)
     }

@@ -47,14 +47,8 @@ impl Workload {
         Ok(super::median(self.slices(turn)?.into_iter()))
     }
 
-    /// The mean cost of a cycle from now on, in nanoseconds of its CPU time: by all cycles, of which a dear
-    /// slice has few.
-    pub(super) fn mean(&mut self, turn: Duration) -> Result<f64> {
-        let slices = self.slices(turn)?;
-        Ok(slices.len() as f64 / slices.iter().map(|slice| slice.recip()).sum::<f64>())
-    }
-
-    fn slices(&mut self, turn: Duration) -> Result<Vec<f64>> {
+    /// What a cycle costs from now on, slice by slice, in nanoseconds of its CPU time.
+    pub(super) fn slices(&mut self, turn: Duration) -> Result<Vec<f64>> {
         // The first ones began before the turn.
         let begun = self.slices.try_iter().count();
         let _ = (begun, self.slices.recv()?);

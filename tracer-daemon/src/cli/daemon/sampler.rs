@@ -8,22 +8,30 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::windows::{Ended, Windows};
+use super::{
+    looks::{CloserLooks, Ended as Look},
+    windows::{Ended, Windows},
+};
 use crate::{
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
     sink::metrics,
 };
 
-/// The machine, and windows over the allocators of its processes.
+/// The machine, closer looks at processes, and windows over their allocators.
 pub(super) struct Sampler {
     machine: Machine,
+    looks: Option<CloserLooks>,
     windows: Option<Windows>,
 }
 
 impl Sampler {
-    pub(super) fn new(machine: Machine, windows: Option<Windows>) -> Self {
-        Self { machine, windows }
+    pub(super) fn new(
+        machine: Machine,
+        looks: Option<CloserLooks>,
+        windows: Option<Windows>,
+    ) -> Self {
+        Self { machine, looks, windows }
     }
 
     /// Samples for ever. What could not be read this time is read the next time.
@@ -42,13 +50,20 @@ impl Sampler {
                 Some((windows, ended)) = next_end(&mut self.windows) => {
                     windows.take(ended, Instant::now());
                 }
+                Some((looks, ended)) = next_look(&mut self.looks) => {
+                    looks.take(ended, Instant::now());
+                }
             }
         }
     }
 
-    /// The metrics as they stand; windows that are due begin.
+    /// The metrics as they stand; looks and windows that are due begin.
     pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
         let mut snapshot = self.machine.sample()?;
+        if let Some(looks) = &mut self.looks {
+            looks.begin(&self.machine.loads(), Instant::now());
+            snapshot.looks = looks.totals();
+        }
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());
             snapshot.allocator = windows.totals();
@@ -64,6 +79,13 @@ async fn next_end(windows: &mut Option<Windows>) -> Option<(&mut Windows, Ended)
     let windows = windows.as_mut()?;
     let ended = windows.ended().await?;
     Some((windows, ended))
+}
+
+/// The look under way when it ends.
+async fn next_look(looks: &mut Option<CloserLooks>) -> Option<(&mut CloserLooks, Look)> {
+    let looks = looks.as_mut()?;
+    let ended = looks.ended().await?;
+    Some((looks, ended))
 }
 
 /// The first one is due after the interval.

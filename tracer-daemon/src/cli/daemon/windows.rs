@@ -85,7 +85,7 @@ impl Windows {
             let order = Order {
                 process: *process,
                 window: self.plan.window,
-                budget,
+                budget: Some(budget),
                 backends: self.plan.backends.clone(),
             };
             let open = Arc::clone(&self.open);

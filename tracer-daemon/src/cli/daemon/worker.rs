@@ -25,7 +25,8 @@ const LONGEST_ERROR: u64 = 4096;
 pub(super) struct Order {
     pub(super) process: ProcessId,
     pub(super) window: Duration,
-    pub(super) budget: Budget,
+    /// For the process's allocator, and nothing else is measured; absent: all else is.
+    pub(super) budget: Option<Budget>,
     /// The user's wishes, as `--backend` has them.
     pub(super) backends: Vec<String>,
 }

@@ -8,7 +8,7 @@ use std::{
 use tracer_common::{ExitTotals, ProcessId};
 
 use crate::{
-    aggregate::groups::Living,
+    aggregate::{groups::Living, looks::Load},
     census::{CgroupNames, ProcRoot, ProcessStat, Rule, group_name},
 };
 
@@ -47,7 +47,18 @@ struct Known {
     comm: String,
     execs: u64,
     group: Arc<str>,
-    is_chosen: bool,
+    wish: Wish,
+}
+
+/// Whether a process may be traced by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// The kernel's own threads, the tracer and its workers.
+    Never,
+    /// If it is suspicious.
+    IfAtAll,
+    /// A rule chooses it.
+    Always,
 }
 
 impl Names {
@@ -77,9 +88,9 @@ impl Names {
         if let Some(known) = self.known.get(&id).filter(same) {
             return Arc::clone(&known.group);
         }
-        let (group, is_chosen) = match exits {
+        let (group, wish) = match exits {
             // It has executed a program and ended since `/proc` showed it.
-            Some(exits) if exits.dead != 0 => (self.ended(Some(exits)), false),
+            Some(exits) if exits.dead != 0 => (self.ended(Some(exits)), Wish::Never),
             _ => self.read(&stat),
         };
         let known = Known {
@@ -87,33 +98,55 @@ impl Names {
             comm: stat.comm,
             execs,
             group: Arc::clone(&group),
-            is_chosen,
+            wish,
         };
         self.known.insert(id, known);
         group
     }
 
-    /// The group, and whether a rule chooses the process.
-    fn read(&self, stat: &ProcessStat) -> (Arc<str>, bool) {
+    /// The group, and what the rules say.
+    fn read(&self, stat: &ProcessStat) -> (Arc<str>, Wish) {
         if stat.is_kernel_thread {
-            return (Arc::from(KERNEL), false);
+            return (Arc::from(KERNEL), Wish::Never);
         }
         let (cgroup, exe) = (self.root.cgroup(stat.pid), self.root.exe(stat.pid));
         let (cgroup, exe) = (cgroup.as_deref(), exe.as_deref());
         let is_own = exe.is_some() && exe == self.own.as_deref();
-        let is_chosen = !is_own && self.rules.iter().any(|rule| rule.matches(cgroup, exe));
-        (Arc::from(group_name(cgroup, exe, &stat.comm)), is_chosen)
+        let is_chosen = self.rules.iter().any(|rule| rule.matches(cgroup, exe));
+        let wish = match (is_own, is_chosen) {
+            (true, _) => Wish::Never,
+            (false, false) => Wish::IfAtAll,
+            (false, true) => Wish::Always,
+        };
+        (Arc::from(group_name(cgroup, exe, &stat.comm)), wish)
     }
 
     /// The living processes that rules choose.
     pub(super) fn chosen(&self) -> Vec<Chosen> {
-        let chosen = self.known.iter().filter(|(_, known)| known.is_chosen);
+        let chosen = self.known.iter().filter(|(_, known)| known.wish == Wish::Always);
         let chosen = chosen.map(|(id, known)| Chosen {
             process: ProcessId::new(id.pid, known.start_ticks),
             comm: known.comm.clone(),
             group: Arc::clone(&known.group),
         });
         chosen.collect()
+    }
+
+    /// The living processes that may be looked at more closely, which have these costs and areas.
+    pub(super) fn loads(
+        &self,
+        cost: impl Fn(ProcessId) -> f64,
+        crowding: impl Fn(ProcessId) -> Option<f64>,
+    ) -> Vec<Load> {
+        let known = self.known.iter().filter(|(_, known)| known.wish != Wish::Never);
+        let loads = known.map(|(id, known)| Load {
+            process: ProcessId::new(id.pid, known.start_ticks),
+            comm: known.comm.clone(),
+            group: Arc::clone(&known.group),
+            cost: cost(*id),
+            crowding: crowding(*id),
+        });
+        loads.collect()
     }
 
     /// The group of a process that ended before anybody looked.

@@ -2,6 +2,7 @@
 
 mod allocator;
 mod duration;
+mod looks;
 mod sample;
 mod table;
 

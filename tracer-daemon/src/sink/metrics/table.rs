@@ -3,6 +3,7 @@ use tracer_common::{LockWaits, Loss, Syscall};
 
 use super::allocator;
 use super::duration::{histograms, lock_histograms};
+use super::looks;
 use super::sample::Sample;
 use crate::aggregate::MachineSnapshot;
 use crate::aggregate::cpu::SAMPLES_PER_SECOND;
@@ -137,6 +138,17 @@ pub(super) const METRICS: &[Row] = &[
     counter("alloctrace_allocator_worker_cpu_seconds_total",
         "CPU time of the workers that have ended; each makes a window.",
         |machine| allocator::of_daemon(machine, |machine| machine.own.children_cpu_seconds)),
+    gauge("alloctrace_finding_active",
+        "1: a closer look found this, and the process is as busy as it was.",
+        |machine| looks::findings(machine, |_| Some(1.0))),
+    gauge("alloctrace_finding_saving_cpu_ratio",
+        "CPU seconds a second that its cure is predicted to save.",
+        |machine| looks::findings(machine,
+            |finding| Some(finding.predicted_saving?.cpu_seconds_per_second))),
+    counter("alloctrace_closer_looks_total", "Closer looks at processes that ended well.",
+        |machine| vec![Sample::count(machine.looks.done)]),
+    counter("alloctrace_failed_closer_looks_total", "Closer looks that failed; the log says why.",
+        |machine| vec![Sample::count(machine.looks.failed)]),
     gauge("alloctrace_build_info", "Always 1.", build_info),
 ];
 
