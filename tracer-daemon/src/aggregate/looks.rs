@@ -6,7 +6,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +22,9 @@ const STILL_COSTLY: f64 = 0.02;
 /// Of the limit of areas.
 const CROWDED: f64 = 0.5;
 
+/// In less time a few samples would make a cost.
+const SPAN: Duration = Duration::from_secs(4);
+
 /// A start-up is busy as well, and over soon: it must be suspicious for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,7 +34,7 @@ const MEMORY: Duration = Duration::from_secs(30);
 /// Between two looks, at whatever process: on a machine full of suspicious ones each is disturbed seldom.
 const BETWEEN: Duration = Duration::from_secs(20);
 
-/// A process as it was over the last interval.
+/// A process as it was for a while.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
     /// With its true start.
@@ -63,11 +66,23 @@ pub struct Found {
 pub struct Looks {
     /// How long a group is left alone after a look.
     rest: Duration,
+    spans: Option<Spans>,
+    /// Processes as they were in the last span, and when it ended.
+    judged: Vec<Load>,
+    judged_at: Option<Instant>,
     suspicions: HashMap<ProcessId, Suspicion>,
     open: Option<Load>,
     last_end: Option<Instant>,
     looked_at: HashMap<Arc<str>, Instant>,
     found: BTreeMap<Arc<str>, Found>,
+}
+
+/// The span under way.
+struct Spans {
+    began: Instant,
+    heard: Instant,
+    /// CPU seconds of each process.
+    costs: HashMap<ProcessId, f64>,
 }
 
 /// Since when there is a reason, and when there was one last.
@@ -82,6 +97,9 @@ impl Looks {
     pub fn new(rest: Duration) -> Self {
         Self {
             rest,
+            spans: None,
+            judged: Vec::new(),
+            judged_at: None,
             suspicions: HashMap::new(),
             open: None,
             last_end: None,
@@ -90,16 +108,20 @@ impl Looks {
         }
     }
 
-    /// Takes in what the living processes did, and says which of them is to be looked at now, if any.
+    /// Takes in what the living processes did since the last time, and says which of them is to be looked at now,
+    /// if any.
     pub fn begin(&mut self, loads: &[Load], now: Instant) -> Option<Load> {
-        self.suspect(loads, now);
+        self.judge(loads, now);
+        let living: HashSet<_> = loads.iter().map(|load| load.process).collect();
+        self.judged.retain(|load| living.contains(&load.process));
+        self.suspicions.retain(|process, _| living.contains(process));
         self.found.retain(|_, found| self.suspicions.contains_key(&found.process));
         self.looked_at.retain(|_, at| now - *at < self.rest);
         let rests = self.last_end.is_some_and(|end| now - end < BETWEEN);
         if self.open.is_some() || rests {
             return None;
         }
-        let due = loads.iter().filter(|load| self.is_due(load, now));
+        let due = self.judged.iter().filter(|load| self.is_due(load));
         let worst = due.max_by(|a, b| badness(a).total_cmp(&badness(b)))?;
         self.open = Some(worst.clone());
         self.open.clone()
@@ -128,27 +150,51 @@ impl Looks {
         &self.found
     }
 
-    fn suspect(&mut self, loads: &[Load], now: Instant) {
-        let mut old = std::mem::take(&mut self.suspicions);
+    /// At the end of a span.
+    fn judge(&mut self, loads: &[Load], now: Instant) {
+        let spans = self.spans.get_or_insert_with(|| Spans::begin(now));
+        let passed = now - std::mem::replace(&mut spans.heard, now);
         for load in loads {
+            *spans.costs.entry(load.process).or_default() += load.cost * passed.as_secs_f64();
+        }
+        let (began, length) = (spans.began, now - spans.began);
+        if length < SPAN {
+            return;
+        }
+        let mean = |load: &Load| spans.costs[&load.process] / length.as_secs_f64();
+        self.judged = loads.iter().map(|load| Load { cost: mean(load), ..load.clone() }).collect();
+        self.judged_at = Some(now);
+        self.spans = Some(Spans::begin(now));
+        self.suspect(began, now);
+    }
+
+    fn suspect(&mut self, began: Instant, now: Instant) {
+        let mut old = std::mem::take(&mut self.suspicions);
+        for load in &self.judged {
             let known = old.remove(&load.process);
             let threshold = if known.is_some() { STILL_COSTLY } else { COSTLY };
             let is_reason = load.cost >= threshold || load.crowding.unwrap_or(0.0) >= CROWDED;
             let suspicion = match known {
                 Some(known) if is_reason => Suspicion { last: now, ..known },
                 Some(known) if now - known.last < MEMORY => known,
-                None if is_reason => Suspicion { since: now, last: now },
+                None if is_reason => Suspicion { since: began, last: now },
                 _ => continue,
             };
             self.suspicions.insert(load.process, suspicion);
         }
     }
 
-    fn is_due(&self, load: &Load, now: Instant) -> bool {
+    fn is_due(&self, load: &Load) -> bool {
         let Some(suspicion) = self.suspicions.get(&load.process) else { return false };
-        suspicion.last == now
-            && now - suspicion.since >= PATIENCE
+        Some(suspicion.last) == self.judged_at
+            && suspicion.last - suspicion.since >= PATIENCE
             && !self.looked_at.contains_key(&load.group)
+    }
+}
+
+impl Spans {
+    fn begin(now: Instant) -> Self {
+        Self { began: now, heard: now, costs: HashMap::new() }
     }
 }
 

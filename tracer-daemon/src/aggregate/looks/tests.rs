@@ -42,6 +42,17 @@ fn the_costliest_is_looked_at_when_it_has_been_so_for_a_while() {
 }
 
 #[test]
+fn a_moment_is_no_cost() {
+    let (mut looks, began) = (Looks::new(REST), Instant::now());
+    for tenth in 0..1000 {
+        // As one sample of the CPU in an interval of a tenth of a second looks like, once in four seconds.
+        let cost = if tenth % 40 == 0 { 1.0 } else { 0.0 };
+        let now = began + Duration::from_millis(100 * tenth);
+        assert_eq!(looks.begin(&[load(1, "a", cost)], now), None);
+    }
+}
+
+#[test]
 fn areas_near_their_limit_are_a_reason_too() {
     let crowded = |crowding| Load { crowding: Some(crowding), ..load(2, "b", 0.0) };
     let began = Instant::now();
@@ -86,7 +97,7 @@ fn findings_stay_as_long_as_their_process_is_suspicious() {
     let calm = [load(1, "a", 0.01)];
     looks.begin(&calm, began + s(129));
     assert_eq!(severities(&looks).len(), 1, "a moment of calm is none");
-    looks.begin(&calm, began + s(130));
+    looks.begin(&calm, began + s(134));
     assert!(looks.found().is_empty());
 }
 
