@@ -15,6 +15,7 @@ use super::{
     window::Window,
 };
 use crate::{
+    config::values::{budget, duration},
     error::Error,
     probes::{catalog, settings::Forced},
     session::{Budget, Options, Session},
@@ -32,9 +33,9 @@ pub(super) struct TraceWindow {
     /// When it was forked, in ticks since boot
     #[arg(long)]
     start_ticks: u64,
-    #[arg(long, value_parser = super::attach::duration)]
+    #[arg(long, value_parser = duration)]
     window: Duration,
-    #[arg(long, value_parser = super::tracing::budget)]
+    #[arg(long, value_parser = budget)]
     budget: Budget,
     /// The daemon
     #[arg(long)]

@@ -4,41 +4,55 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use tokio::{
+    signal::unix::Signal,
     sync::watch,
     time::{self, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::windows::{Ended, Windows};
+use super::{
+    configuration::Configuration,
+    windows::{Ended, Plan, Windows},
+};
 use crate::{
+    config::Config,
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
-    sink::metrics,
+    sink::{http::Shelf, metrics},
 };
 
 /// The machine, and windows over the allocators of its processes.
-pub(super) struct Sampler {
+pub(super) struct Sampler<'a> {
     machine: Machine,
+    configuration: Configuration<'a>,
     windows: Option<Windows>,
+    shelf: watch::Sender<Shelf>,
 }
 
-impl Sampler {
-    pub(super) fn new(machine: Machine, windows: Option<Windows>) -> Self {
-        Self { machine, windows }
+impl<'a> Sampler<'a> {
+    pub(super) fn new(
+        machine: Machine,
+        configuration: Configuration<'a>,
+        shelf: watch::Sender<Shelf>,
+    ) -> Self {
+        let mut sampler = Self { machine, configuration, windows: None, shelf };
+        sampler.plan_windows();
+        sampler
     }
 
-    /// Samples for ever. What could not be read this time is read the next time.
-    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, every: Duration) {
-        let mut ticks = ticks_of(every);
+    /// Samples for ever, and reads the configuration again at each hang-up. What could not be read this
+    /// time is read the next time.
+    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, mut hangups: Signal) {
+        let mut ticks = ticks_of(self.configuration.current().interval);
         let mut drains = ticks_of(DRAIN_INTERVAL);
         loop {
             tokio::select! {
                 _ = drains.tick() => self.machine.drain(),
-                _ = ticks.tick() => match self.sample() {
-                    Ok(text) => {
-                        samples.send_replace(text);
-                    }
-                    Err(error) => log::warn!("{error}; the last sample stays"),
-                },
+                _ = ticks.tick() => self.publish_sample(samples),
+                Some(()) = hangups.recv() => {
+                    self.reload();
+                    ticks = ticks_of(self.configuration.current().interval);
+                    self.publish_sample(samples);
+                }
                 Some((windows, ended)) = next_end(&mut self.windows) => {
                     windows.take(ended, Instant::now());
                 }
@@ -46,9 +60,44 @@ impl Sampler {
         }
     }
 
+    /// Changes what can be changed while it runs.
+    fn reload(&mut self) {
+        let Some(Config { malloc, grouping, .. }) = self.configuration.reload() else { return };
+        let current = self.configuration.current();
+        if current.grouping != grouping {
+            self.machine.regroup(current.grouping.clone());
+        }
+        if current.malloc != malloc {
+            self.machine.choose(current.malloc.rules.clone());
+            self.plan_windows();
+        }
+    }
+
+    /// Windows from now on are as the configuration has them; those under way end as they began.
+    fn plan_windows(&mut self) {
+        let Config { malloc, backends, .. } = self.configuration.current();
+        let plan =
+            Plan { budget: malloc.budget, window: malloc.window, backends: backends.clone() };
+        match &mut self.windows {
+            Some(windows) => windows.replan(plan),
+            None if malloc.rules.is_empty() => {}
+            None => self.windows = Some(Windows::new(plan, self.shelf.clone())),
+        }
+    }
+
+    fn publish_sample(&mut self, samples: &watch::Sender<Bytes>) {
+        match self.sample() {
+            Ok(text) => {
+                samples.send_replace(text);
+            }
+            Err(error) => log::warn!("{error}; the last sample stays"),
+        }
+    }
+
     /// The metrics as they stand; windows that are due begin.
     pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
         let mut snapshot = self.machine.sample()?;
+        snapshot.config = self.configuration.reading();
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());
             snapshot.allocator = windows.totals();

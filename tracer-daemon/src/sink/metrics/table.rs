@@ -137,6 +137,12 @@ pub(super) const METRICS: &[Row] = &[
     counter("alloctrace_allocator_worker_cpu_seconds_total",
         "CPU time of the workers that have ended; each makes a window.",
         |machine| allocator::of_daemon(machine, |machine| machine.own.children_cpu_seconds)),
+    gauge("alloctrace_config_last_reload_successful",
+        "1: the configuration made sense when it was last read; 0: the one before it stays.",
+        |machine| vec![Sample::count(u64::from(machine.config.succeeded))]),
+    gauge("alloctrace_config_last_reload_success_timestamp_seconds",
+        "When a configuration was last read that made sense.",
+        |machine| vec![Sample::new(machine.config.succeeded_at)]),
     gauge("alloctrace_build_info", "Always 1.", build_info),
 ];
 
