@@ -7,6 +7,7 @@ pub mod aggregate;
 pub mod allocator;
 pub mod census;
 pub mod cli;
+pub mod config;
 pub mod decode;
 pub mod diagnose;
 mod elf;

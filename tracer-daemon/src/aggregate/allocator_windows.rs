@@ -6,10 +6,13 @@ use tracer_common::{AllocationCall, ProcessId, SIZE_CLASSES};
 
 use super::{
     allocations::Allocations,
-    groups::{MOST_GROUPS, OTHER},
+    groups::OTHER,
     snapshot::{BlockSum, Snapshot},
 };
 use crate::allocator::name_and_version;
+
+/// Groups with names of their own: of those processes only that somebody has chosen.
+const MOST_GROUPS: usize = 100;
 
 /// Windows of the daemon's own life, as metrics have them. Calls, bytes and sizes are of the time in windows.
 #[derive(Clone, Debug, Default, PartialEq)]

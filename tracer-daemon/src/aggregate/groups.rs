@@ -1,25 +1,33 @@
 //! From absolute counters of processes to totals of groups that never go down: what a process has
-//! added since it was last looked at goes to the group that it is in now.
+//! added since it was last looked at goes to the group that it is in now. The groups' sum is that of
+//! the machine, whichever groups there are.
 
 mod admit;
 mod count;
 mod group;
 mod member;
+mod room;
+#[cfg(test)]
+mod room_tests;
 mod since;
+#[cfg(test)]
+mod sum_tests;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tracer_common::{ExitTotals, Lookup, ProcessId, Syscall};
 
-pub use self::admit::{MOST_GROUPS, OTHER};
+pub use self::room::{ENDED, NEW, OTHER, RESERVED};
 use self::{
     group::Group,
     member::{Member, Stage},
+    room::Room,
 };
 use super::{counters::Counters, machine::GroupTotals};
 use crate::census::AreaCount;
@@ -43,13 +51,23 @@ impl Faults {
     }
 }
 
+/// The group that a process belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Belongs {
+    /// The group's name.
+    pub to: Arc<str>,
+    /// Whether the group may begin with this process. Otherwise, as long as there is no such group, it
+    /// counts in [`NEW`].
+    pub founds: bool,
+}
+
 /// A process that has not ended, as `/proc` shows it.
 #[derive(Clone, Debug)]
 pub struct Living {
     /// When it was forked.
     pub start_ticks: u64,
     /// Its group at present.
-    pub group: Arc<str>,
+    pub group: Belongs,
     /// Its faults so far.
     pub faults: Faults,
     /// Its areas when they were last counted.
@@ -74,14 +92,16 @@ pub struct Groups {
     /// reading of `/proc` and that of the counters.
     strangers: HashSet<ProcessId>,
     groups: BTreeMap<Arc<str>, Group>,
+    room: Room,
 }
 
 impl Groups {
-    /// Nothing counted. Processes that were forked until `started_ticks` count their faults from
-    /// the first reading on.
+    /// Nothing counted, and room for so many groups with names of processes. Processes that were
+    /// forked until `started_ticks` count their faults from the first reading on.
     #[must_use]
-    pub fn new(started_ticks: u64, measured: Measured) -> Self {
+    pub fn new(started_ticks: u64, measured: Measured, most: usize) -> Self {
         Self {
+            room: Room::new(most),
             started_ticks,
             measured,
             members: HashMap::new(),
@@ -90,15 +110,17 @@ impl Groups {
         }
     }
 
-    /// Takes in a reading: first `living`, then `counters` must have been read. `name` names the
-    /// group of a process that ended without having been seen. Returns the processes that nothing
-    /// counts for any more, for the kernel to forget.
+    /// Takes in a reading: first `living`, then `counters` must have been read, `now` since any fixed
+    /// moment. `name` names the group of a process that ended without having been seen. Returns the
+    /// processes that nothing counts for any more, for the kernel to forget.
     pub fn apply(
         &mut self,
         counters: &Counters,
         living: &HashMap<ProcessId, Living>,
-        name: impl FnMut(Option<&ExitTotals>) -> Arc<str>,
+        now: Duration,
+        name: impl FnMut(Option<&ExitTotals>) -> Belongs,
     ) -> Vec<ProcessId> {
+        self.hold(now);
         self.admit_living(living);
         self.admit_ended(counters, name);
         self.look(counters, living);

@@ -92,7 +92,7 @@ struct Suspicion {
 }
 
 impl Looks {
-    /// None yet. A group is left alone for `rest` after each.
+    /// None yet. A group is left alone for `rest` after each; no time at all: nobody is looked at.
     #[must_use]
     pub fn new(rest: Duration) -> Self {
         Self {
@@ -108,6 +108,11 @@ impl Looks {
         }
     }
 
+    /// From now on a group is left alone for so long.
+    pub fn leave_alone_for(&mut self, rest: Duration) {
+        self.rest = rest;
+    }
+
     /// Takes in what the living processes did since the last time, and says which of them is to be looked at now,
     /// if any.
     pub fn begin(&mut self, loads: &[Load], now: Instant) -> Option<Load> {
@@ -117,6 +122,10 @@ impl Looks {
         self.suspicions.retain(|process, _| living.contains(process));
         self.found.retain(|_, found| self.suspicions.contains_key(&found.process));
         self.looked_at.retain(|_, at| now - *at < self.rest);
+        if self.rest.is_zero() {
+            self.found.clear();
+            return None;
+        }
         let rests = self.last_end.is_some_and(|end| now - end < BETWEEN);
         if self.open.is_some() || rests {
             return None;

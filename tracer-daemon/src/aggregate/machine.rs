@@ -24,6 +24,8 @@ pub struct MachineSnapshot {
     pub probes: Vec<ProbeStatus>,
     /// How areas are counted.
     pub area_counting: AreaCounting,
+    /// Reading the configuration.
+    pub config: ConfigReading,
     /// What the tracer itself takes.
     pub own: OwnUsage,
     /// Windows over processes' allocators.
@@ -86,6 +88,15 @@ pub struct AreaCounting {
     pub seconds: f64,
     /// Processes that are yet to be counted for the first time, or again.
     pub due: u64,
+}
+
+/// How the daemon's configuration was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ConfigReading {
+    /// Whether it made sense when it was last read.
+    pub succeeded: bool,
+    /// When it last did, in seconds since 1970.
+    pub succeeded_at: f64,
 }
 
 /// Calls of one system call by a group.

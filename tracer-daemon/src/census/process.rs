@@ -41,7 +41,7 @@ impl ProcRoot {
 
     /// The control group's path below its hierarchy's top. Where systemd still keeps processes in
     /// a hierarchy of its own (cgroup v1 and hybrid machines), that one counts unless the unified
-    /// one says more than `/`.
+    /// one says more than `/`; without systemd, the memory controller's.
     ///
     /// # Errors
     /// If the process has ended or may not be looked at.
@@ -57,22 +57,25 @@ impl ProcRoot {
     }
 }
 
-/// Lines are `NUMBER:CONTROLLERS:PATH`.
+/// Lines are `NUMBER:CONTROLLERS:PATH`, controllers with commas between them.
 fn choose_cgroup(content: &str) -> Option<String> {
-    let path = |number: Option<&str>, controllers: &str| {
+    let path = |controller: &str| {
         content.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':');
-            let number_fits = parts.next().is_some_and(|n| number.is_none_or(|m| n == m));
-            let fits = parts.next() == Some(controllers) && number_fits;
+            parts.next()?;
+            let fits = parts.next()?.split(',').any(|one| one == controller);
             let path = parts.next()?;
             fits.then(|| path.strip_suffix(" (deleted)").unwrap_or(path))
         })
     };
-    let unified = path(Some("0"), "");
+    let unified = path("");
     let says_more = |path: &&str| !matches!(*path, "" | "/");
+    let of_systemd = path("name=systemd");
     unified
         .filter(says_more)
-        .or_else(|| path(None, "name=systemd").filter(says_more))
+        .or_else(|| of_systemd.filter(says_more))
+        // Without systemd a container's runtime has the controllers' hierarchies alone.
+        .or_else(|| path("memory").filter(|_| of_systemd.is_none()).filter(says_more))
         .or(unified)
         .filter(|path| !path.is_empty())
         .map(str::to_owned)
@@ -113,6 +116,9 @@ mod tests {
             ("9:name=systemd:/x.service\n0::/\n", Some("/x.service")),
             ("9:name=systemd:/x.service\n0::/y\n", Some("/y")),
             ("9:name=systemd:/\n4:memory:/z\n0::/\n", Some("/")),
+            ("4:cpu,memory:/docker/a\n1:name=openrc:/docker\n0::/\n", Some("/docker/a")),
+            ("4:memory:/docker/a\n", Some("/docker/a")),
+            ("4:memory:/\n0::/\n", Some("/")),
             ("1:name=systemd:/init.scope\n", Some("/init.scope")),
             ("0::/gone.service (deleted)\n", Some("/gone.service")),
             ("0::\n", None),

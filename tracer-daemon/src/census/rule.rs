@@ -22,7 +22,7 @@ pub enum Rule {
 
 /// A text that is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--malloc {text}: {why}")]
+#[error("{text}: {why}")]
 pub struct RuleError {
     text: String,
     why: &'static str,
@@ -150,7 +150,7 @@ mod tests {
         ];
         for text in texts {
             let error = Rule::parse(text).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("--malloc {text}: ")), "{error}");
+            assert!(error.starts_with(&format!("{text}: ")), "{error}");
             assert!(error.contains("give ") && !error.contains('\n'), "{error}");
         }
     }

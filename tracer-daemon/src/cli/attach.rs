@@ -3,7 +3,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 
 use super::{say, tracing::Tracing, window::Window};
-use crate::{error::Error, session::Session};
+use crate::{config::values::duration, error::Error, session::Session};
 
 /// Trace a running process until it ends, the time is up or Ctrl-C; then report
 #[derive(Args)]
@@ -16,7 +16,7 @@ pub(super) struct Attach {
     #[arg(long, short)]
     pid: u32,
     /// For how long: 30s, 500ms, 5m, 1h
-    #[arg(long, short, value_parser = super::attach::duration)]
+    #[arg(long, short, value_parser = duration)]
     duration: Option<Duration>,
     #[command(flatten)]
     tracing: Tracing,
@@ -34,34 +34,5 @@ impl Attach {
             Ok(())
         };
         window.measure(&options, begun, |snapshot| outcome.deliver(snapshot)).map(ExitCode::from)
-    }
-}
-
-/// A number with `ms`, `s`, `m` or `h` behind it; seconds without.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: f64 = digits.parse().map_err(|_| "not a number".to_owned())?;
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        unit => return Err(format!("{unit} is no unit; use ms, s, m or h")),
-    };
-    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, millis) in [("30s", 30_000), ("500ms", 500), ("2", 2000), ("1.5m", 90_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "-1s", "5 parsecs", "1e400s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,9 +1,14 @@
+mod configuration;
 mod looks;
 mod sampler;
 mod windows;
 mod worker;
 
-use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::{
@@ -12,14 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-use self::{
-    looks::CloserLooks,
-    sampler::Sampler,
-    windows::{Plan, Windows},
-};
+use self::{configuration::Configuration, sampler::Sampler};
 use super::{runtime, say};
 use crate::{
     census::Rule,
+    config::{Config, DEFAULT_FILE, values},
     error::Error,
     probes::{
         catalog::{InDaemon, Signal as Measured},
@@ -31,10 +33,6 @@ use crate::{
 
 /// How long requests under way may take once the service is to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
-/// What putting probes in and out takes should be little of a window; and who wants to wait for hours?
-const WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-/// A machine with thousands of processes takes tens of milliseconds to sample.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Measure the whole machine and serve the totals to Prometheus
 #[derive(Args)]
@@ -44,15 +42,23 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
     makes nothing happen.",
     after_help = "Examples:\n  sudo alloctrace daemon\n  \
     sudo alloctrace daemon --listen 0.0.0.0:9435 --interval 15s\n  \
-    sudo alloctrace daemon --malloc exe=redis-server --malloc unit=nginx.service"
+    sudo alloctrace daemon --malloc exe=redis-server --malloc unit=nginx.service\n  \
+    alloctrace daemon --config alloctrace.toml --check-config"
 )]
 pub(super) struct Daemon {
-    /// Where to serve; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9435")]
-    listen: String,
-    /// Time between samples: 500ms, 5s, 1m
-    #[arg(long, value_parser = sampling_interval, default_value = "5s")]
-    interval: Duration,
+    /// The configuration; what stands here as well goes before it. SIGHUP makes the daemon read it
+    /// again [default: /etc/alloctrace/alloctrace.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say whether the configuration makes sense, and do no more
+    #[arg(long)]
+    check_config: bool,
+    /// Where to serve; port 0 takes a free one [default: 127.0.0.1:9435]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Time between samples: 500ms, 5s, 1m [default: 5s]
+    #[arg(long, value_parser = values::interval)]
+    interval: Option<Duration>,
     /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
@@ -60,68 +66,101 @@ pub(super) struct Daemon {
     #[arg(long)]
     lookups: bool,
     /// Look closer, for 10 s, at a process whose memory management takes a twentieth of a CPU or more, or that
-    /// has half of the areas it may have; then leave its group alone for so long. 0: never look
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::attach::duration)]
-    look_again: Duration,
+    /// has half of the areas it may have; then leave its group alone for so long; 0s: never look
+    /// [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = values::look_again)]
+    look_again: Option<Duration>,
     /// Trace the allocators of processes as well: exe=NAME, exe=/path, unit=NAME.service or cgroup=/path
     #[arg(long, value_name = "RULE")]
     malloc: Vec<String>,
     /// The part of one CPU's time that this may take from all of them together; 100%: count every call
-    #[arg(long, value_name = "SHARE", default_value = "1%", requires = "malloc", value_parser = super::tracing::budget)]
-    malloc_budget: Budget,
-    /// For how long each is traced when it has its turn
-    #[arg(long, value_name = "TIME", default_value = "60s", requires = "malloc", value_parser = window)]
-    malloc_window: Duration,
+    /// [default: 1%]
+    #[arg(long, value_name = "SHARE", value_parser = values::budget)]
+    malloc_budget: Option<Budget>,
+    /// For how long each is traced when it has its turn [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = values::window)]
+    malloc_window: Option<Duration>,
+}
+
+fn wants(config: &Config, signal: InDaemon) -> bool {
+    match signal {
+        InDaemon::Always => true,
+        InDaemon::IfAsked => config.lookups,
+        InDaemon::Never => false,
+    }
 }
 
 impl Daemon {
-    fn wants(&self, signal: InDaemon) -> bool {
-        match signal {
-            InDaemon::Always => true,
-            InDaemon::IfAsked => self.lookups,
-            InDaemon::Never => false,
+    /// As the file and the command line have it.
+    fn configuration(&self) -> Result<Config, Error> {
+        let read = match &self.config {
+            Some(file) => Config::read(file),
+            None => Config::read_if_there(Path::new(DEFAULT_FILE)),
+        };
+        let mut config = read.map_err(|error| Error::Usage(error.to_string()))?;
+        self.go_before(&mut config)?;
+        Ok(config)
+    }
+
+    fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+
+    fn go_before(&self, config: &mut Config) -> Result<(), Error> {
+        if let Some(listen) = &self.listen {
+            config.listen = vec![listen.clone()];
         }
-    }
-
-    fn plan(&self) -> Option<Plan> {
-        (!self.malloc.is_empty()).then(|| Plan {
-            budget: self.malloc_budget,
-            window: self.malloc_window,
-            backends: self.backends.clone(),
-        })
-    }
-
-    fn looks(&self) -> Option<CloserLooks> {
-        let wanted = !self.look_again.is_zero();
-        wanted.then(|| CloserLooks::new(self.look_again, self.backends.clone()))
+        if !self.backends.is_empty() {
+            Forced::parse(&self.backends).map_err(Error::Usage)?;
+            config.backends.clone_from(&self.backends);
+        }
+        if !self.malloc.is_empty() {
+            let rules: Result<_, _> = self.malloc.iter().map(|text| Rule::parse(text)).collect();
+            config.malloc.rules =
+                rules.map_err(|error| Error::Usage(format!("--malloc {error}")))?;
+        }
+        config.lookups |= self.lookups;
+        config.look_again = self.look_again.unwrap_or(config.look_again);
+        config.interval = self.interval.unwrap_or(config.interval);
+        config.malloc.budget = self.malloc_budget.unwrap_or(config.malloc.budget);
+        config.malloc.window = self.malloc_window.unwrap_or(config.malloc.window);
+        Ok(())
     }
 
     pub(super) fn execute(&self, verbose: bool) -> Result<ExitCode, Error> {
+        let config = self.configuration()?;
+        if self.check_config {
+            let file = self.file();
+            let said = if file.exists() { "makes sense" } else { "is missing: defaults" };
+            say(&format!("{} {said}", file.display()));
+            return Ok(ExitCode::SUCCESS);
+        }
         let options = Options {
-            forced: Forced::parse(&self.backends).map_err(Error::Usage)?,
+            forced: Forced::parse(&config.backends).map_err(Error::Usage)?,
             verbose,
             ..Options::default()
         };
-        let rules: Result<_, _> = self.malloc.iter().map(|text| Rule::parse(text)).collect();
-        let rules = rules.map_err(|error| Error::Usage(error.to_string()))?;
-        runtime()?.block_on(self.serve(&options, rules))?;
+        runtime()?.block_on(self.serve(&options, config))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn serve(&self, options: &Options, rules: Vec<Rule>) -> Result<(), Error> {
+    async fn serve(&self, options: &Options, config: Config) -> Result<(), Error> {
         let unserved = |error: std::io::Error| Error::Usage(format!("cannot serve: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unserved)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(unserved)?;
-        let bound = http::bind(&self.listen).await;
+        let hangups = signal(SignalKind::hangup()).map_err(unserved)?;
+        let address = config.listen.first().map_or("", String::as_str);
+        let bound = http::bind(address).await;
         let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
         let address = listener.local_addr().map_err(unserved)?;
 
-        let wanted = |signal: &Measured| self.wants(signal.daemon);
-        let machine = Machine::start(options, rules, wanted)?;
+        let wanted = |signal: &Measured| wants(&config, signal.daemon);
+        let (grouping, rules) = (config.grouping.clone(), config.malloc.rules.clone());
+        let machine = Machine::start(options, grouping, rules, wanted)?;
         machine.failures().for_each(|line| say(&line));
         let (shelf, profiles) = watch::channel(Shelf::default());
-        let windows = self.plan().map(|plan| Windows::new(plan, shelf));
-        let mut sampler = Sampler::new(machine, self.looks(), windows);
+        let configuration = Configuration::new(self, config);
+        let mut sampler = Sampler::new(machine, configuration, shelf);
         let (samples, metrics) = watch::channel(sampler.sample()?);
         let published = Published { metrics, profiles };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -130,7 +169,7 @@ impl Daemon {
         }));
         say(&format!("serving http://{address}/metrics"));
         tokio::select! {
-            () = sampler.publish(&samples, self.interval) => {}
+            () = sampler.publish(&samples, hangups) => {}
             () = either(&mut interrupt, &mut terminate) => {}
             ended = &mut serving => {
                 let ended = ended.unwrap_or_else(|error| Err(error.into()));
@@ -150,17 +189,4 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-}
-
-fn sampling_interval(text: &str) -> Result<Duration, String> {
-    let interval = super::attach::duration(text)?;
-    if interval < SHORTEST_INTERVAL {
-        return Err("shorter than 100ms".to_owned());
-    }
-    Ok(interval)
-}
-
-fn window(text: &str) -> Result<Duration, String> {
-    let window = super::attach::duration(text)?;
-    if WINDOWS.contains(&window) { Ok(window) } else { Err("not between 1s and 1h".to_owned()) }
 }

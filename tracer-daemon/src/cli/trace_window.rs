@@ -15,6 +15,7 @@ use super::{
     window::Window,
 };
 use crate::{
+    config::values::{budget, duration},
     diagnose,
     error::Error,
     probes::{catalog, settings::Forced},
@@ -33,10 +34,10 @@ pub(super) struct TraceWindow {
     /// When it was forked, in ticks since boot
     #[arg(long)]
     start_ticks: u64,
-    #[arg(long, value_parser = super::attach::duration)]
+    #[arg(long, value_parser = duration)]
     window: Duration,
     /// For its allocator, and nothing else is measured; absent: all else is
-    #[arg(long, value_parser = super::tracing::budget)]
+    #[arg(long, value_parser = budget)]
     budget: Option<Budget>,
     /// The daemon
     #[arg(long)]

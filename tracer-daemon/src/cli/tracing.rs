@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::outcome::Outcome;
 use crate::{
+    config::values::budget,
     diagnose::Severity,
     error::Error,
     probes::settings::Forced,
@@ -108,26 +109,5 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
     match kib.checked_mul(1024) {
         Some(bytes) if kib >= 4 && bytes.is_power_of_two() => Ok(bytes),
         _ => Err("not a power of two between 4 and 2097152".to_owned()),
-    }
-}
-
-/// A percentage.
-pub(super) fn budget(text: &str) -> Result<Budget, String> {
-    let share = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    let budget = share.and_then(|percent| Budget::new(percent / 100.0));
-    budget.ok_or_else(|| "not a percentage above 0 and up to 100, as in 1%".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn budgets_are_percentages() {
-        assert_eq!(budget("1%").ok(), Budget::new(0.01));
-        assert_eq!(budget("100%").ok(), Budget::new(1.0));
-        for text in ["", "1", "0%", "101%", "-1%", "NaN%", "much"] {
-            assert!(budget(text).is_err(), "{text}");
-        }
     }
 }

@@ -122,20 +122,24 @@ impl Forced {
     pub fn parse(words: &[String]) -> Result<Self, String> {
         let mut forced = Self::default();
         for word in words {
-            forced.add(word)?;
+            forced.add(word).map_err(|why| format!("--backend {why}"))?;
         }
         Ok(forced)
     }
 
-    fn add(&mut self, word: &str) -> Result<(), String> {
+    /// Adds one such word.
+    ///
+    /// # Errors
+    /// As [`Forced::parse`].
+    pub fn add(&mut self, word: &str) -> Result<(), String> {
         let (name, kind) = word
             .split_once('=')
-            .ok_or_else(|| format!("--backend {word}: expected SIGNAL=KIND, as in mmap=kprobe"))?;
+            .ok_or_else(|| format!("{word}: expected SIGNAL=KIND, as in mmap=kprobe"))?;
         let choice = match Backend::from_name(kind) {
             Some(backend) => Choice::Only(backend),
             None if kind == "off" => Choice::Off,
             None => {
-                return Err(format!("--backend {word}: no backend is called {kind}; see doctor"));
+                return Err(format!("{word}: no backend is called {kind}; see doctor"));
             }
         };
         let has = |signal: &Signal| match choice {
@@ -152,7 +156,7 @@ impl Forced {
         if known {
             Ok(())
         } else {
-            Err(format!("--backend {word}: no such signal, or not by {kind}; see doctor"))
+            Err(format!("{word}: no such signal, or not by {kind}; see doctor"))
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod areas;
 mod cpu;
+mod grouping;
 mod names;
 mod own;
 mod programs;
@@ -14,8 +15,8 @@ use std::{
 use aya::util::online_cpus;
 use tracer_common::{Lookup, ProcessId, Syscall, UNKNOWN_OFFSET};
 
-pub use self::names::Chosen;
 use self::{areas::Areas, cpu::CpuRecords, names::Names};
+pub use self::{grouping::Grouping, names::Chosen};
 use super::{
     open::{self, Opened},
     options::Options,
@@ -29,7 +30,7 @@ use crate::{
         groups::{Faults, Groups, Living, Measured},
         loads::Loads,
         looks::Load,
-        machine::LookTotals,
+        machine::{ConfigReading, LookTotals},
     },
     census::{ProcRoot, ProcessStat, Rule},
     error::Error,
@@ -57,6 +58,7 @@ pub struct Machine {
     groups: Groups,
     loads: Loads,
     sampled: Instant,
+    began: Instant,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
     start_is_known: bool,
@@ -64,12 +66,13 @@ pub struct Machine {
 
 impl Machine {
     /// Attaches the kernel programs of the signals that are wanted; from then on every process
-    /// counts. Rules choose processes, see [`Machine::chosen`].
+    /// counts, in its group. Rules choose processes, see [`Machine::chosen`].
     ///
     /// # Errors
     /// When a privilege is missing, or nothing at all can be attached.
     pub fn start(
         options: &Options,
+        grouping: Grouping,
         rules: Vec<Rule>,
         wanted: impl Fn(&Signal) -> bool,
     ) -> Result<Self, Error> {
@@ -88,11 +91,12 @@ impl Machine {
         let lookups = Lookup::ALL.into_iter().filter(|function| attached.has(function.name()));
         let measured = Measured { calls: calls.collect(), lookups: lookups.collect() };
         Ok(Self {
-            groups: Groups::new(own.start_ticks, measured),
+            groups: Groups::new(own.start_ticks, measured, grouping.most),
             loads: Loads::default(),
             sampled: Instant::now(),
             cpu: CpuRecords::new(ring),
-            names: Names::new(root.clone(), rules),
+            names: Names::new(root.clone(), grouping, rules),
+            began: Instant::now(),
             areas: Areas::new(root.clone()),
             kernel: kernel::release(),
             start_is_known: layout.task_start_boottime != UNKNOWN_OFFSET,
@@ -126,7 +130,8 @@ impl Machine {
         self.areas.look(&stats);
         let living = self.name(stats, &counters);
         let names = &mut self.names;
-        let ended = self.groups.apply(&counters, &living, |exits| names.ended(exits));
+        let now = self.began.elapsed();
+        let ended = self.groups.apply(&counters, &living, now, |exits| names.ended(exits));
         self.names.keep(&living);
         self.maps.forget(&counters, &ended);
         self.cpu.forget(&ended);
@@ -139,9 +144,21 @@ impl Machine {
             area_counting: self.areas.counting(),
             allocator: AllocatorTotals::default(),
             looks: LookTotals::default(),
+            config: ConfigReading::default(),
             own: own::usage(&self.root),
             programs: programs::runs(&self.attached.programs.ebpf, &self.root),
         })
+    }
+
+    /// From the next sample on processes are in other groups. What was counted stays where it is.
+    pub fn regroup(&mut self, grouping: Grouping) {
+        self.groups.regroup(grouping.most);
+        self.names.regroup(grouping);
+    }
+
+    /// From the next sample on other rules choose.
+    pub fn choose(&mut self, rules: Vec<Rule>) {
+        self.names.choose(rules);
     }
 
     /// The processes that rules choose, as the last sample found them.

@@ -33,7 +33,7 @@ use allocator::AllocatorProbes;
 pub use allocator::{Budget, SAMPLING_GAP};
 use cost::CostMeter;
 use fault_sampler::FaultSampler;
-pub use machine::{Chosen, DRAIN_INTERVAL, Machine};
+pub use machine::{Chosen, DRAIN_INTERVAL, Grouping, Machine};
 use open::Opened;
 pub use options::Options;
 use traced::Traced;

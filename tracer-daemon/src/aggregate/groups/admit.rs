@@ -1,23 +1,14 @@
 //! New processes, and the groups that they belong to.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use tracer_common::{ExitTotals, ProcessId};
 
 use super::{
-    Faults, Groups, Living,
-    group::Group,
+    Belongs, Faults, Groups, Living,
     member::{Member, Stage},
 };
 use crate::aggregate::counters::Counters;
-
-/// Groups with a name of their own. Names are chosen by whoever starts processes.
-pub const MOST_GROUPS: usize = 1000;
-/// The group of those beyond.
-pub const OTHER: &str = "other";
 
 impl Groups {
     pub(super) fn admit_living(&mut self, living: &HashMap<ProcessId, Living>) {
@@ -45,7 +36,7 @@ impl Groups {
     pub(super) fn admit_ended(
         &mut self,
         counters: &Counters,
-        mut name: impl FnMut(Option<&ExitTotals>) -> Arc<str>,
+        mut name: impl FnMut(Option<&ExitTotals>) -> Belongs,
     ) {
         let mut strangers = HashSet::new();
         for id in counters.processes() {
@@ -73,16 +64,5 @@ impl Groups {
     /// Faults before the first reading belong to nobody, unless all of the process's life does.
     fn first_faults(&self, start_ticks: u64, reading: Faults) -> Faults {
         if start_ticks > self.started_ticks { Faults::default() } else { reading }
-    }
-
-    /// The group of that name, or the one that stands for too many.
-    fn enter(&mut self, name: &Arc<str>) -> Arc<str> {
-        if self.groups.contains_key(name) {
-            return Arc::clone(name);
-        }
-        let name =
-            if self.groups.len() < MOST_GROUPS { Arc::clone(name) } else { Arc::from(OTHER) };
-        self.groups.entry(Arc::clone(&name)).or_insert_with(|| Group::new(&self.measured));
-        name
     }
 }

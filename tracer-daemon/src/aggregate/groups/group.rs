@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use tracer_common::{FaultTime, Lifecycle, LockWaits, LookupCounts, Syscall, SyscallCounter};
 
 use super::{Faults, Measured};
 use crate::{
     aggregate::{
+        counters::Sum,
         locks::LockSide,
         machine::{CallTotals, GroupTotals},
     },
@@ -19,16 +22,49 @@ pub(super) struct Group {
     untimed: u64,
     /// Sampled since the last reckoning.
     sampled: FaultTime,
+    /// When a process was last in it.
+    pub(super) last_held: Duration,
+    /// Whether nobody has entered it since groups were told apart in another way.
+    pub(super) is_superseded: bool,
 }
 
 impl Group {
     /// The totals of what is measured begin at 0, others stay absent.
-    pub(super) fn new(measured: &Measured) -> Self {
+    pub(super) fn new(measured: &Measured, now: Duration) -> Self {
         let calls = measured.calls.iter().map(|call| (*call, CallTotals::default()));
         let lookups = measured.lookups.iter().map(|function| (*function, 0));
         let (syscalls, lookups) = (calls.collect(), lookups.collect());
         let totals = GroupTotals { syscalls, lookups, ..GroupTotals::default() };
-        Self { totals, ..Self::default() }
+        Self { totals, last_held: now, ..Self::default() }
+    }
+
+    /// Adds what another group has counted, which ends with that. Gauges are of processes, and it has
+    /// none.
+    pub(super) fn take_over(&mut self, other: Self) {
+        let Self { totals, untimed, sampled, .. } = other;
+        for (call, more) in totals.syscalls {
+            self.totals.syscalls.entry(call).or_default().take_over(more);
+        }
+        for (side, more) in totals.lock_waits {
+            self.add_lock_waits(side, &more);
+        }
+        for (function, more) in totals.lookups {
+            let sum = self.totals.lookups.entry(function).or_default();
+            *sum = sum.saturating_add(more);
+        }
+        for (place, more) in totals.cpu_samples {
+            self.add_cpu(place, more);
+        }
+        self.totals.minor_faults = self.totals.minor_faults.saturating_add(totals.minor_faults);
+        self.totals.major_faults = self.totals.major_faults.saturating_add(totals.major_faults);
+        if let Some(seconds) = totals.fault_seconds {
+            *self.totals.fault_seconds.get_or_insert(0.0) += seconds;
+        }
+        self.untimed = self.untimed.saturating_add(untimed);
+        self.sampled = self.sampled.plus(sampled);
+        self.totals.forks = self.totals.forks.saturating_add(totals.forks);
+        self.totals.execs = self.totals.execs.saturating_add(totals.execs);
+        self.totals.exits = self.totals.exits.saturating_add(totals.exits);
     }
 
     pub(super) fn add_calls(&mut self, call: Syscall, grown: &SyscallCounter) {
@@ -101,6 +137,21 @@ impl Group {
             let faults = std::mem::take(&mut self.untimed);
             let seconds = duration_ns as f64 / samples as f64 * faults as f64 / NS;
             *self.totals.fault_seconds.get_or_insert(0.0) += seconds;
+        }
+    }
+}
+
+impl CallTotals {
+    fn take_over(&mut self, other: Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.duration_ns = self.duration_ns.saturating_add(other.duration_ns);
+        for (sum, calls) in self.durations.iter_mut().zip(other.durations) {
+            *sum = sum.saturating_add(calls);
+        }
+        for (errno, calls) in other.failures {
+            let sum = self.failures.entry(errno).or_default();
+            *sum = sum.saturating_add(calls);
         }
     }
 }

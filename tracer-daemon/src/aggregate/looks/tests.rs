@@ -42,6 +42,19 @@ fn the_costliest_is_looked_at_when_it_has_been_so_for_a_while() {
 }
 
 #[test]
+fn nobody_is_looked_at_if_nobody_wants_it() {
+    let (mut looks, began) = (Looks::new(Duration::ZERO), Instant::now());
+    let busy = [load(1, "a", 0.9)];
+    assert_eq!(after(&mut looks, &busy, began, 10), None);
+    looks.leave_alone_for(REST);
+    assert!(looks.begin(&busy, began + s(20)).is_some());
+    looks.ended(Some(vec![finding(Severity::Low)]), began + s(30));
+    looks.leave_alone_for(Duration::ZERO);
+    assert_eq!(looks.begin(&busy, began + s(60)), None);
+    assert!(looks.found().is_empty());
+}
+
+#[test]
 fn a_moment_is_no_cost() {
     let (mut looks, began) = (Looks::new(REST), Instant::now());
     for tenth in 0..1000 {

@@ -21,7 +21,7 @@ use crate::{
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// What came of a look.
-pub(super) type Ended = Result<Recording, Failure>;
+type Ended = Result<Recording, Failure>;
 
 /// The look under way, and what came of the earlier ones.
 pub(super) struct CloserLooks {
@@ -35,10 +35,15 @@ pub(super) struct CloserLooks {
 }
 
 impl CloserLooks {
-    /// A group is left alone for `rest` after each.
+    /// A group is left alone for `rest` after each; no time at all: nobody is looked at.
     pub(super) fn new(rest: Duration, backends: Vec<String>) -> Self {
         let (looks, worker) = (Looks::new(rest), JoinSet::new());
         Self { looks, worker, backends, done: 0, failed: 0 }
+    }
+
+    /// From now on it is left alone for so long.
+    pub(super) fn leave_alone_for(&mut self, rest: Duration) {
+        self.looks.leave_alone_for(rest);
     }
 
     /// Begins the look that is due, now that processes have these loads.

@@ -4,66 +4,108 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use tokio::{
+    signal::unix::Signal,
     sync::watch,
     time::{self, Interval, MissedTickBehavior, interval_at},
 };
 
 use super::{
-    looks::{CloserLooks, Ended as Look},
-    windows::{Ended, Windows},
+    configuration::Configuration,
+    looks::CloserLooks,
+    windows::{Ended, Plan, Windows},
 };
 use crate::{
+    config::Config,
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
-    sink::metrics,
+    sink::{http::Shelf, metrics},
 };
 
 /// The machine, closer looks at processes, and windows over their allocators.
-pub(super) struct Sampler {
+pub(super) struct Sampler<'a> {
     machine: Machine,
-    looks: Option<CloserLooks>,
+    configuration: Configuration<'a>,
+    looks: CloserLooks,
     windows: Option<Windows>,
+    shelf: watch::Sender<Shelf>,
 }
 
-impl Sampler {
+impl<'a> Sampler<'a> {
     pub(super) fn new(
         machine: Machine,
-        looks: Option<CloserLooks>,
-        windows: Option<Windows>,
+        configuration: Configuration<'a>,
+        shelf: watch::Sender<Shelf>,
     ) -> Self {
-        Self { machine, looks, windows }
+        let Config { look_again, backends, .. } = configuration.current();
+        let looks = CloserLooks::new(*look_again, backends.clone());
+        let mut sampler = Self { machine, configuration, looks, windows: None, shelf };
+        sampler.plan_windows();
+        sampler
     }
 
-    /// Samples for ever. What could not be read this time is read the next time.
-    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, every: Duration) {
-        let mut ticks = ticks_of(every);
+    /// Samples for ever, and reads the configuration again at each hang-up. What could not be read this
+    /// time is read the next time.
+    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, mut hangups: Signal) {
+        let mut ticks = ticks_of(self.configuration.current().interval);
         let mut drains = ticks_of(DRAIN_INTERVAL);
         loop {
             tokio::select! {
                 _ = drains.tick() => self.machine.drain(),
-                _ = ticks.tick() => match self.sample() {
-                    Ok(text) => {
-                        samples.send_replace(text);
-                    }
-                    Err(error) => log::warn!("{error}; the last sample stays"),
-                },
+                _ = ticks.tick() => self.publish_sample(samples),
+                Some(()) = hangups.recv() => {
+                    self.reload();
+                    ticks = ticks_of(self.configuration.current().interval);
+                    self.publish_sample(samples);
+                }
                 Some((windows, ended)) = next_end(&mut self.windows) => {
                     windows.take(ended, Instant::now());
                 }
-                Some((looks, ended)) = next_look(&mut self.looks) => {
-                    looks.take(ended, Instant::now());
-                }
+                Some(ended) = self.looks.ended() => self.looks.take(ended, Instant::now()),
             }
+        }
+    }
+
+    /// Changes what can be changed while it runs.
+    fn reload(&mut self) {
+        let Some(Config { malloc, grouping, .. }) = self.configuration.reload() else { return };
+        let current = self.configuration.current();
+        self.looks.leave_alone_for(current.look_again);
+        if current.grouping != grouping {
+            self.machine.regroup(current.grouping.clone());
+        }
+        if current.malloc != malloc {
+            self.machine.choose(current.malloc.rules.clone());
+            self.plan_windows();
+        }
+    }
+
+    /// Windows from now on are as the configuration has them; those under way end as they began.
+    fn plan_windows(&mut self) {
+        let Config { malloc, backends, .. } = self.configuration.current();
+        let plan =
+            Plan { budget: malloc.budget, window: malloc.window, backends: backends.clone() };
+        match &mut self.windows {
+            Some(windows) => windows.replan(plan),
+            None if malloc.rules.is_empty() => {}
+            None => self.windows = Some(Windows::new(plan, self.shelf.clone())),
+        }
+    }
+
+    fn publish_sample(&mut self, samples: &watch::Sender<Bytes>) {
+        match self.sample() {
+            Ok(text) => {
+                samples.send_replace(text);
+            }
+            Err(error) => log::warn!("{error}; the last sample stays"),
         }
     }
 
     /// The metrics as they stand; looks and windows that are due begin.
     pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
         let mut snapshot = self.machine.sample()?;
-        if let Some(looks) = &mut self.looks {
-            looks.begin(&self.machine.loads(), Instant::now());
-            snapshot.looks = looks.totals();
-        }
+        snapshot.config = self.configuration.reading();
+        self.looks.begin(&self.machine.loads(), Instant::now());
+        snapshot.looks = self.looks.totals();
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());
             snapshot.allocator = windows.totals();
@@ -79,13 +121,6 @@ async fn next_end(windows: &mut Option<Windows>) -> Option<(&mut Windows, Ended)
     let windows = windows.as_mut()?;
     let ended = windows.ended().await?;
     Some((windows, ended))
-}
-
-/// The look under way when it ends.
-async fn next_look(looks: &mut Option<CloserLooks>) -> Option<(&mut CloserLooks, Look)> {
-    let looks = looks.as_mut()?;
-    let ended = looks.ended().await?;
-    Some((looks, ended))
 }
 
 /// The first one is due after the interval.

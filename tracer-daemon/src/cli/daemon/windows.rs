@@ -72,6 +72,11 @@ impl Windows {
         }
     }
 
+    /// Windows from now on are made in this way.
+    pub(super) fn replan(&mut self, plan: Plan) {
+        self.plan = plan;
+    }
+
     /// Begins the windows that are due, now that these processes are chosen.
     pub(super) fn begin(&mut self, chosen: Vec<Chosen>, now: Instant) {
         let ids: Vec<_> = chosen.iter().map(|one| one.process).collect();

@@ -16,6 +16,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget(f64);
 
+impl Default for Budget {
+    /// A hundredth.
+    fn default() -> Self {
+        Self(0.01)
+    }
+}
+
 impl Budget {
     /// A share, above 0 and at most 1; 1: every call is to be counted, whatever it costs.
     #[must_use]

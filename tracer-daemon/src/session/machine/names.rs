@@ -1,15 +1,15 @@
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
 
-use tracer_common::{ExitTotals, ProcessId};
+use rustix::time::{ClockId, clock_gettime};
+use tracer_common::{ExitTotals, ProcessId, TICK_NS};
 
+use super::grouping::Grouping;
 use crate::{
-    aggregate::{groups::Living, looks::Load},
-    census::{CgroupNames, ProcRoot, ProcessStat, Rule, group_name},
+    aggregate::{
+        groups::{Belongs, Living},
+        looks::Load,
+    },
+    census::{CgroupNames, GroupName, ProcRoot, ProcessStat, Rule, Subject},
 };
 
 /// The group of the kernel's own threads: their names hold numbers, and change.
@@ -31,9 +31,10 @@ pub struct Chosen {
 }
 
 /// The groups of processes, and which of them rules choose. Each is looked at once, and again when it
-/// executes a program.
+/// executes a program or there are other rules.
 pub(super) struct Names {
     root: ProcRoot,
+    grouping: Grouping,
     rules: Vec<Rule>,
     /// The tracer's own program: it does not trace itself, nor its workers.
     own: Option<PathBuf>,
@@ -47,6 +48,7 @@ struct Known {
     comm: String,
     execs: u64,
     group: Arc<str>,
+    is_lasting: bool,
     wish: Wish,
 }
 
@@ -61,9 +63,17 @@ enum Wish {
     Always,
 }
 
+impl Known {
+    fn is(&self, stat: &ProcessStat, execs: u64) -> bool {
+        let untouched = self.comm == stat.comm && self.execs == execs;
+        self.start_ticks == stat.start_ticks && (untouched || stat.is_kernel_thread)
+    }
+}
+
 impl Names {
-    pub(super) fn new(root: ProcRoot, rules: Vec<Rule>) -> Self {
+    pub(super) fn new(root: ProcRoot, grouping: Grouping, rules: Vec<Rule>) -> Self {
         Self {
+            grouping,
             rules,
             own: root.exe(std::process::id()),
             cgroups: CgroupNames::new(root.path(), WALK_INTERVAL_NS),
@@ -73,6 +83,18 @@ impl Names {
         }
     }
 
+    /// Looks at every process again, to put it into groups in another way.
+    pub(super) fn regroup(&mut self, grouping: Grouping) {
+        self.grouping = grouping;
+        self.known.clear();
+    }
+
+    /// Looks at every process again, to choose others.
+    pub(super) fn choose(&mut self, rules: Vec<Rule>) {
+        self.rules = rules;
+        self.known.clear();
+    }
+
     /// The group of a process that `/proc` showed and that has executed so many programs.
     pub(super) fn of(
         &mut self,
@@ -80,34 +102,31 @@ impl Names {
         stat: ProcessStat,
         execs: u64,
         exits: Option<&ExitTotals>,
-    ) -> Arc<str> {
-        let same = |known: &&Known| {
-            let untouched = known.comm == stat.comm && known.execs == execs;
-            known.start_ticks == stat.start_ticks && (untouched || stat.is_kernel_thread)
-        };
-        if let Some(known) = self.known.get(&id).filter(same) {
-            return Arc::clone(&known.group);
+    ) -> Belongs {
+        let forked = stat.start_ticks;
+        if self.known.get(&id).is_none_or(|known| !known.is(&stat, execs)) {
+            let (group, wish) = match exits {
+                // It has executed a program and ended since `/proc` showed it.
+                Some(exits) if exits.dead != 0 => (self.name_ended(Some(exits)), Wish::Never),
+                _ => self.read(&stat),
+            };
+            let GroupName { name, is_lasting } = group;
+            let (start_ticks, group) = (forked, Arc::from(name));
+            let known = Known { start_ticks, comm: stat.comm, execs, group, is_lasting, wish };
+            self.known.insert(id, known);
         }
-        let (group, wish) = match exits {
-            // It has executed a program and ended since `/proc` showed it.
-            Some(exits) if exits.dead != 0 => (self.ended(Some(exits)), Wish::Never),
-            _ => self.read(&stat),
-        };
-        let known = Known {
-            start_ticks: stat.start_ticks,
-            comm: stat.comm,
-            execs,
-            group: Arc::clone(&group),
-            wish,
-        };
-        self.known.insert(id, known);
-        group
+        let known = &self.known[&id];
+        // Whom a rule chooses is no passer-by.
+        let founds = known.is_lasting
+            || known.wish == Wish::Always
+            || self.grouping.is_of_age(forked, ticks_since_boot());
+        Belongs { to: Arc::clone(&known.group), founds }
     }
 
     /// The group, and what the rules say.
-    fn read(&self, stat: &ProcessStat) -> (Arc<str>, Wish) {
+    fn read(&self, stat: &ProcessStat) -> (GroupName, Wish) {
         if stat.is_kernel_thread {
-            return (Arc::from(KERNEL), Wish::Never);
+            return (GroupName::lasting(KERNEL), Wish::Never);
         }
         let (cgroup, exe) = (self.root.cgroup(stat.pid), self.root.exe(stat.pid));
         let (cgroup, exe) = (cgroup.as_deref(), exe.as_deref());
@@ -118,7 +137,10 @@ impl Names {
             (false, false) => Wish::IfAtAll,
             (false, true) => Wish::Always,
         };
-        (Arc::from(group_name(cgroup, exe, &stat.comm)), wish)
+        let asked = self.grouping.rules.ask_for_cmdline();
+        let cmdline = asked.then(|| self.root.cmdline(stat.pid).join(" "));
+        let subject = Subject { exe, comm: &stat.comm, cmdline: cmdline.as_deref(), cgroup };
+        (self.grouping.rules.group(&subject), wish)
     }
 
     /// The living processes that rules choose.
@@ -150,22 +172,37 @@ impl Names {
     }
 
     /// The group of a process that ended before anybody looked.
-    pub(super) fn ended(&mut self, exits: Option<&ExitTotals>) -> Arc<str> {
+    pub(super) fn ended(&mut self, exits: Option<&ExitTotals>) -> Belongs {
+        let GroupName { name, is_lasting } = self.name_ended(exits);
+        // How old it became, nobody saw.
+        let founds = is_lasting || self.grouping.minimum_age.is_zero();
+        Belongs { to: Arc::from(name), founds }
+    }
+
+    fn name_ended(&mut self, exits: Option<&ExitTotals>) -> GroupName {
         let Some(exits) = exits else {
-            return Arc::from(UNKNOWN);
+            return GroupName::lasting(UNKNOWN);
         };
         let comm = exits.comm.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let comm = String::from_utf8_lossy(comm);
         if comm.starts_with("kworker/") && exits.minor_faults() == 0 {
-            return Arc::from(KERNEL);
+            return GroupName::lasting(KERNEL);
         }
         let now_ns = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let cgroup = self.cgroups.path(exits.cgroup, now_ns);
-        Arc::from(group_name(cgroup, None::<&Path>, &comm))
+        let subject = Subject { comm: &comm, cgroup, ..Subject::default() };
+        self.grouping.rules.group(&subject)
     }
 
     /// Forgets the names of whoever has ended.
     pub(super) fn keep(&mut self, living: &HashMap<ProcessId, Living>) {
         self.known.retain(|id, _| living.contains_key(id));
     }
+}
+
+/// As `/proc/PID/stat` has it for the moment of a fork.
+fn ticks_since_boot() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let ns = now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000);
+    ns.saturating_add(now.tv_nsec.cast_unsigned()) / TICK_NS
 }

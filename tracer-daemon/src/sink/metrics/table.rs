@@ -149,6 +149,12 @@ pub(super) const METRICS: &[Row] = &[
         |machine| vec![Sample::count(machine.looks.done)]),
     counter("alloctrace_failed_closer_looks_total", "Closer looks that failed; the log says why.",
         |machine| vec![Sample::count(machine.looks.failed)]),
+    gauge("alloctrace_config_last_reload_successful",
+        "1: the configuration made sense when it was last read; 0: the one before it stays.",
+        |machine| vec![Sample::count(u64::from(machine.config.succeeded))]),
+    gauge("alloctrace_config_last_reload_success_timestamp_seconds",
+        "When a configuration was last read that made sense.",
+        |machine| vec![Sample::new(machine.config.succeeded_at)]),
     gauge("alloctrace_build_info", "Always 1.", build_info),
 ];
 
