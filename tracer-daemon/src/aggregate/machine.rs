@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
-use super::{allocator_windows::AllocatorTotals, locks::LockSide, snapshot::ProbeStatus};
+use super::{
+    allocator_windows::AllocatorTotals, locks::LockSide, rates::Interval, snapshot::ProbeStatus,
+};
 
 /// Everything counted on the machine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +18,8 @@ pub struct MachineSnapshot {
     pub kernel: String,
     /// By the group's name.
     pub groups: BTreeMap<String, GroupTotals>,
+    /// What happened since the sample before; absent in the first.
+    pub interval: Option<Interval>,
     /// What is missing; a cause that is absent is 0.
     pub lost: BTreeMap<Loss, u64>,
     /// A row for each signal.

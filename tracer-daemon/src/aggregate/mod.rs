@@ -25,6 +25,7 @@ pub mod major_faults;
 pub mod mappings;
 mod pieces;
 mod ranges;
+pub mod rates;
 pub mod reservoir;
 pub mod snapshot;
 pub mod stack_kind;

@@ -6,7 +6,10 @@ mod names;
 mod own;
 mod programs;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use aya::util::online_cpus;
 use tracer_common::{Lookup, ProcessId, Syscall, UNKNOWN_OFFSET};
@@ -24,6 +27,7 @@ use crate::{
         allocator_windows::AllocatorTotals,
         counters::Counters,
         groups::{Faults, Groups, Living, Measured},
+        rates::{Pace, Standing},
     },
     census::{ProcRoot, ProcessStat, Rule},
     error::Error,
@@ -49,6 +53,8 @@ pub struct Machine {
     areas: Areas,
     cpu: CpuRecords,
     groups: Groups,
+    began: Instant,
+    pace: Pace,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
     start_is_known: bool,
@@ -81,6 +87,8 @@ impl Machine {
         let measured = Measured { calls: calls.collect(), lookups: lookups.collect() };
         Ok(Self {
             groups: Groups::new(own.start_ticks, measured),
+            began: Instant::now(),
+            pace: Pace::default(),
             cpu: CpuRecords::new(ring),
             names: Names::new(root.clone(), rules),
             areas: Areas::new(root.clone()),
@@ -114,13 +122,23 @@ impl Machine {
         let living = self.name(stats, &counters);
         let names = &mut self.names;
         let ended = self.groups.apply(&counters, &living, |exits| names.ended(exits));
+        let groups = self.groups.totals();
+        let standing = Standing {
+            now_ns: u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            has_cpu: self.attached.has("cpu"),
+            groups: &groups,
+            counters: &counters,
+            living: &living,
+        };
+        let interval = self.pace.step(&standing, |id| self.names.comm(id));
         self.names.keep(&living);
         self.maps.forget(&counters, &ended);
         self.cpu.forget(&ended);
         Ok(MachineSnapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.kernel.clone(),
-            groups: self.groups.totals(),
+            groups,
+            interval,
             lost: counters.lost.into_iter().collect(),
             probes: self.attached.signals.clone(),
             area_counting: self.areas.counting(),

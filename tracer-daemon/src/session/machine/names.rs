@@ -105,6 +105,11 @@ impl Names {
         (Arc::from(group_name(cgroup, exe, &stat.comm)), is_chosen)
     }
 
+    /// What the kernel calls a process that has been named.
+    pub(super) fn comm(&self, id: ProcessId) -> String {
+        self.known.get(&id).map_or_else(String::new, |known| known.comm.clone())
+    }
+
     /// The living processes that rules choose.
     pub(super) fn chosen(&self) -> Vec<Chosen> {
         let chosen = self.known.iter().filter(|(_, known)| known.is_chosen);
