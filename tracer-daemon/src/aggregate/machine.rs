@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
 use super::{
-    allocator_windows::AllocatorTotals, locks::LockSide, looks::Found, snapshot::ProbeStatus,
+    allocator_windows::AllocatorTotals, locks::LockSide, looks::Found, rates::Interval,
+    snapshot::ProbeStatus,
 };
 
 /// Everything counted on the machine since the tracer attached.
@@ -18,6 +19,8 @@ pub struct MachineSnapshot {
     pub kernel: String,
     /// By the group's name.
     pub groups: BTreeMap<String, GroupTotals>,
+    /// What happened since the sample before; absent in the first.
+    pub interval: Option<Interval>,
     /// What is missing; a cause that is absent is 0.
     pub lost: BTreeMap<Loss, u64>,
     /// A row for each signal.

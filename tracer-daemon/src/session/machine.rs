@@ -28,9 +28,9 @@ use crate::{
         allocator_windows::AllocatorTotals,
         counters::Counters,
         groups::{Faults, Groups, Living, Measured},
-        loads::Loads,
         looks::Load,
         machine::{ConfigReading, LookTotals},
+        rates::{Pace, Standing},
     },
     census::{ProcRoot, ProcessStat, Rule},
     error::Error,
@@ -56,9 +56,8 @@ pub struct Machine {
     areas: Areas,
     cpu: CpuRecords,
     groups: Groups,
-    loads: Loads,
-    sampled: Instant,
     began: Instant,
+    pace: Pace,
     kernel: String,
     /// Whether the kernel programs know when a process was forked.
     start_is_known: bool,
@@ -92,8 +91,7 @@ impl Machine {
         let measured = Measured { calls: calls.collect(), lookups: lookups.collect() };
         Ok(Self {
             groups: Groups::new(own.start_ticks, measured, grouping.most),
-            loads: Loads::default(),
-            sampled: Instant::now(),
+            pace: Pace::default(),
             cpu: CpuRecords::new(ring),
             names: Names::new(root.clone(), grouping, rules),
             began: Instant::now(),
@@ -124,21 +122,28 @@ impl Machine {
         // In this order: a process that `/proc` shows and that ends meanwhile has left its totals.
         let stats = self.stats();
         let counters = self.counters()?;
-        let now = Instant::now();
-        self.loads.take(&counters, (now - self.sampled).as_secs_f64());
-        self.sampled = now;
         self.areas.look(&stats);
         let living = self.name(stats, &counters);
         let names = &mut self.names;
         let now = self.began.elapsed();
         let ended = self.groups.apply(&counters, &living, now, |exits| names.ended(exits));
+        let groups = self.groups.totals();
+        let standing = Standing {
+            now_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            has_cpu: self.attached.has("cpu"),
+            groups: &groups,
+            counters: &counters,
+            living: &living,
+        };
+        let interval = self.pace.step(&standing, |id| self.names.comm(id));
         self.names.keep(&living);
         self.maps.forget(&counters, &ended);
         self.cpu.forget(&ended);
         Ok(MachineSnapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.kernel.clone(),
-            groups: self.groups.totals(),
+            groups,
+            interval,
             lost: counters.lost.into_iter().collect(),
             probes: self.attached.signals.clone(),
             area_counting: self.areas.counting(),
@@ -167,12 +172,16 @@ impl Machine {
         self.names.chosen()
     }
 
-    /// The processes that may be looked at more closely, as they were between the last two samples.
+    /// The processes that may be looked at more closely, as they were in the sample's interval.
     #[must_use]
-    pub fn loads(&self) -> Vec<Load> {
+    pub fn loads(&self, sample: &MachineSnapshot) -> Vec<Load> {
+        let interval = sample.interval.iter().flat_map(|interval| &interval.processes);
+        let costs: HashMap<_, _> = interval.map(|one| (one.process, one.rates.cost())).collect();
         let limit = self.areas.counting().limit;
-        let crowding = |id| Some(self.areas.of(id)?.areas as f64 / limit? as f64);
-        self.names.loads(|id| self.loads.cost(id), crowding)
+        self.names.loads(
+            |process| costs.get(&process).copied().unwrap_or(0.0),
+            |id| Some(self.areas.of(id)?.areas as f64 / limit? as f64),
+        )
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -104,7 +104,7 @@ impl<'a> Sampler<'a> {
     pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
         let mut snapshot = self.machine.sample()?;
         snapshot.config = self.configuration.reading();
-        self.looks.begin(&self.machine.loads(), Instant::now());
+        self.looks.begin(&self.machine.loads(&snapshot), Instant::now());
         snapshot.looks = self.looks.totals();
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());

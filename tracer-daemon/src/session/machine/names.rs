@@ -143,6 +143,11 @@ impl Names {
         (self.grouping.rules.group(&subject), wish)
     }
 
+    /// What the kernel calls a process that has been named.
+    pub(super) fn comm(&self, id: ProcessId) -> String {
+        self.known.get(&id).map_or_else(String::new, |known| known.comm.clone())
+    }
+
     /// The living processes that rules choose.
     pub(super) fn chosen(&self) -> Vec<Chosen> {
         let chosen = self.known.iter().filter(|(_, known)| known.wish == Wish::Always);
@@ -154,19 +159,23 @@ impl Names {
         chosen.collect()
     }
 
-    /// The living processes that may be looked at more closely, which have these costs and areas.
+    /// The living processes that may be looked at more closely. Costs are asked for by the true start, areas by the
+    /// one that the kernel programs know.
     pub(super) fn loads(
         &self,
         cost: impl Fn(ProcessId) -> f64,
         crowding: impl Fn(ProcessId) -> Option<f64>,
     ) -> Vec<Load> {
         let known = self.known.iter().filter(|(_, known)| known.wish != Wish::Never);
-        let loads = known.map(|(id, known)| Load {
-            process: ProcessId::new(id.pid, known.start_ticks),
-            comm: known.comm.clone(),
-            group: Arc::clone(&known.group),
-            cost: cost(*id),
-            crowding: crowding(*id),
+        let loads = known.map(|(id, known)| {
+            let process = ProcessId::new(id.pid, known.start_ticks);
+            Load {
+                process,
+                comm: known.comm.clone(),
+                group: Arc::clone(&known.group),
+                cost: cost(process),
+                crowding: crowding(*id),
+            }
         });
         loads.collect()
     }
