@@ -5,6 +5,7 @@ mod added;
 mod allocator;
 mod census;
 mod coverage;
+mod crowd;
 mod cycle;
 mod hot_loop;
 mod rounds;
@@ -23,14 +24,14 @@ use std::time::Duration;
 /// What to measure
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// These only [default: all but coverage]
+    /// These only [default: all but crowd and coverage]
     parts: Vec<Part>,
     /// For coverage: windows at each rate
     #[arg(long, default_value_t = 20)]
     runs: usize,
-    /// For coverage: seconds of each
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
+    /// For coverage: seconds of each; for crowd: in all [default: 10, 600]
+    #[arg(long)]
+    seconds: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,6 +44,8 @@ enum Part {
     Allocator,
     /// A census
     Census,
+    /// The daemon on a crowded machine
+    Crowd,
     /// Stated intervals of the rate of calls against the true one
     Coverage,
 }
@@ -56,7 +59,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let daemon = ["--release", "--package", "tracer-daemon", "--bins", "--examples"];
     cargo::build(&[["build"].as_slice(), &daemon].concat())?;
     for part in Part::value_variants() {
-        let by_itself = args.parts.is_empty() && *part != Part::Coverage;
+        let takes_long = matches!(part, Part::Crowd | Part::Coverage);
+        let by_itself = args.parts.is_empty() && !takes_long;
         if by_itself || args.parts.contains(part) {
             part.run(args)?;
         }
@@ -71,7 +75,10 @@ impl Part {
             Self::Added => added::run(),
             Self::Allocator => hot_loop::run().and_then(|()| allocator::run()),
             Self::Census => census::run(),
-            Self::Coverage => coverage::run(args.runs, Duration::from_secs(args.seconds)),
+            Self::Crowd => crowd::run(Duration::from_secs(args.seconds.unwrap_or(600))),
+            Self::Coverage => {
+                coverage::run(args.runs, Duration::from_secs(args.seconds.unwrap_or(10)))
+            }
         }
     }
 }

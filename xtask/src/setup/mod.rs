@@ -98,7 +98,11 @@ impl Group {
                 ("libmimalloc2.0", "gcc"),
             ],
             Self::Dist => &[("dpkg-dev", "dpkg-shlibdeps")],
-            Self::Bench => &[("bpftrace", "bpftrace"), ("strace", "strace")],
+            Self::Bench => &[
+                ("bpftrace", "bpftrace"),
+                ("strace", "strace"),
+                ("prometheus-process-exporter", "prometheus-process-exporter"),
+            ],
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 }
 
 /// Packages that start a service of the same name.
-const SERVICES: [&str; 3] = ["nginx", "prometheus", "redis-server"];
+const SERVICES: [&str; 4] = ["nginx", "prometheus", "prometheus-process-exporter", "redis-server"];
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
