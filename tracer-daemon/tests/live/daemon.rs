@@ -2,6 +2,7 @@
 
 mod looks;
 mod prometheus;
+mod reload;
 mod service;
 mod signals;
 
@@ -43,6 +44,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_ends_by_signal", root(), ends),
     ];
     trials.extend(looks::trials(machine));
+    trials.extend(reload::trials(machine));
     trials.extend(prometheus::trials(machine));
     trials
 }

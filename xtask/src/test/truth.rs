@@ -5,13 +5,14 @@ use anyhow::Result;
 use std::{path::PathBuf, process::Command};
 
 /// Name, source, and how it is built. The tests build them as well where they are missing.
-const PROGRAMS: [(&str, &str, &[&str]); 8] = [
+const PROGRAMS: [(&str, &str, &[&str]); 9] = [
     // Statically, so that nothing but what stands in it is called.
     ("truth", "truth.c", &["-static", "-O1", "-pthread"]),
     // With the C library's allocator or a preloaded one, and without leaving calls out.
     ("allocations", "allocations.c", &["-O1", "-fno-builtin", "-pthread"]),
     ("allocations-static", "allocations.c", &["-O1", "-fno-builtin", "-pthread", "-static"]),
     ("futexes", "futexes.c", &["-O1"]),
+    ("forks", "forks.c", &["-O1", "-static"]),
     // A block whose realloc fails is still there, which the compiler does not know.
     ("refused", "refused.c", &["-O1", "-Wno-use-after-free"]),
     ("size_rules", "size_rules.c", &["-O1", "-fno-builtin"]),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, ChildStderr, Command, Stdio},
@@ -11,14 +12,20 @@ use std::{
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
+use tempfile::TempDir;
+
 use super::PATIENCE;
 use crate::support::{ALLOCTRACE, ensure};
+
+/// What tests start does not get old.
+pub(super) const ANY_AGE: &str = "[groups]\nminimum_age = \"0s\"\n";
 
 /// A running daemon that serves.
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: String,
     errors: BufReader<ChildStderr>,
+    directory: TempDir,
 }
 
 impl Daemon {
@@ -27,8 +34,17 @@ impl Daemon {
     }
 
     pub(crate) fn with(options: &[&str]) -> Result<Self, Failed> {
+        Self::configured(ANY_AGE, options)
+    }
+
+    /// With this in its configuration.
+    pub(crate) fn configured(text: &str, options: &[&str]) -> Result<Self, Failed> {
+        let directory = TempDir::new()?;
+        let file = directory.path().join("alloctrace.toml");
+        fs::write(&file, text)?;
         let mut child = Command::new(ALLOCTRACE)
-            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
+            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms", "--config"])
+            .arg(&file)
             .args(options)
             .stderr(Stdio::piped())
             .spawn()?;
@@ -42,11 +58,23 @@ impl Daemon {
                 break url.trim().trim_end_matches("/metrics").to_owned();
             }
         };
-        Ok(Self { child, address, errors })
+        Ok(Self { child, address, errors, directory })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Another configuration, which it is told to read. Returns what it says of it.
+    pub(crate) fn reconfigure(&mut self, text: &str) -> Result<String, Failed> {
+        fs::write(self.directory.path().join("alloctrace.toml"), text)?;
+        self.signal(Signal::HUP)?;
+        self.hear()
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failed> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).ok_or("no pid")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// The next line that it says.
@@ -88,8 +116,7 @@ impl Daemon {
     }
 
     pub(crate) fn end(mut self, signal: Signal) -> Result<Option<i32>, Failed> {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).ok_or("no pid")?;
-        kill_process(pid, signal)?;
+        self.signal(signal)?;
         Ok(self.child.wait()?.code())
     }
 }
