@@ -2,13 +2,14 @@ mod sampler;
 mod windows;
 mod worker;
 
-use std::{ops::RangeInclusive, process::ExitCode, time::Duration};
+use std::{
+    net::TcpListener, ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{oneshot, watch},
-    time::timeout,
+    sync::watch,
 };
 
 use self::{
@@ -24,11 +25,12 @@ use crate::{
         settings::Forced,
     },
     session::{Budget, Machine, Options},
-    sink::http::{self, Published, Shelf},
+    sink::http::{self, Guard, Published, Server, Shelf},
 };
 
-/// How long requests under way may take once the service is to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// Without a sample for so many intervals, and for so long, the service is not ready.
+const INTERVALS_MISSED: u32 = 3;
+const SHORTEST_STALENESS: Duration = Duration::from_secs(10);
 /// What putting probes in and out takes should be little of a window; and who wants to wait for hours?
 const WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// A machine with thousands of processes takes tens of milliseconds to sample.
@@ -42,12 +44,17 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
     makes nothing happen.",
     after_help = "Examples:\n  sudo alloctrace daemon\n  \
     sudo alloctrace daemon --listen 0.0.0.0:9435 --interval 15s\n  \
+    sudo alloctrace daemon --listen 0.0.0.0:9435 --web-config /etc/alloctrace/web.yml\n  \
     sudo alloctrace daemon --malloc exe=redis-server --malloc unit=nginx.service"
 )]
 pub(super) struct Daemon {
-    /// Where to serve; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9435")]
-    listen: String,
+    /// Where to serve, as often as you like; port 0 takes a free one [default: 127.0.0.1:9435, or the
+    /// sockets of a systemd unit]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<String>,
+    /// TLS and passwords: a web configuration file as Prometheus's exporters have it
+    #[arg(long, value_name = "FILE")]
+    web_config: Option<PathBuf>,
     /// Time between samples: 500ms, 5s, 1m
     #[arg(long, value_parser = sampling_interval, default_value = "5s")]
     interval: Duration,
@@ -101,9 +108,11 @@ impl Daemon {
         let unserved = |error: std::io::Error| Error::Usage(format!("cannot serve: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unserved)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(unserved)?;
-        let bound = http::bind(&self.listen).await;
-        let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
-        let address = listener.local_addr().map_err(unserved)?;
+        let guard = self.web_config.clone().map(Guard::open).transpose();
+        let guard = guard.map_err(|error| Error::Usage(error.to_string()))?;
+        let listeners = self.listeners()?;
+        let addresses = http::addresses(&listeners).map_err(unserved)?;
+        let scheme = if guard.as_ref().is_some_and(Guard::encrypts) { "https" } else { "http" };
 
         let wanted = |signal: &Measured| self.wants(signal.daemon);
         let machine = Machine::start(options, rules, wanted)?;
@@ -111,26 +120,37 @@ impl Daemon {
         let (shelf, profiles) = watch::channel(Shelf::default());
         let windows = self.plan().map(|plan| Windows::new(plan, shelf));
         let mut sampler = Sampler::new(machine, windows);
-        let (samples, metrics) = watch::channel(sampler.sample()?);
-        let published = Published { metrics, profiles };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let mut serving = tokio::spawn(http::serve(listener, published, async {
-            let _ = stopped.await;
-        }));
-        say(&format!("serving http://{address}/metrics"));
+        let (samples, sample) = watch::channel(None);
+        // Nobody looks for findings here yet.
+        let (_findings, findings) = watch::channel(Vec::new());
+        let stale_after = (self.interval * INTERVALS_MISSED).max(SHORTEST_STALENESS);
+        let published = Published { sample, stale_after, findings, profiles };
+        let mut server = Server::start(listeners, published, guard).map_err(unserved)?;
+        samples.send_replace(Some(sampler.sample()?));
+        for address in addresses {
+            say(&format!("serving {scheme}://{address}/metrics"));
+        }
         tokio::select! {
             () = sampler.publish(&samples, self.interval) => {}
             () = either(&mut interrupt, &mut terminate) => {}
-            ended = &mut serving => {
-                let ended = ended.unwrap_or_else(|error| Err(error.into()));
-                return ended.map_err(unserved);
+            () = server.ended() => {
+                return Err(Error::Usage("cannot serve: the server has ended".to_owned()));
             }
         }
-        let _ = stop.send(());
-        if timeout(LAST_REQUESTS, serving).await.is_err() {
-            log::info!("a request was cut off");
-        }
+        server.stop();
         Ok(())
+    }
+
+    fn listeners(&self) -> Result<Vec<TcpListener>, Error> {
+        let inherited = http::inherited();
+        let mut listeners = inherited.map_err(|error| Error::Usage(error.to_string()))?;
+        let asked = self.listen.iter().map(String::as_str);
+        let default = (listeners.is_empty() && self.listen.is_empty()).then_some(http::DEFAULT);
+        for address in asked.chain(default) {
+            let bound = http::bind(address);
+            listeners.push(bound.map_err(|error| Error::Usage(error.to_string()))?);
+        }
+        Ok(listeners)
     }
 }
 
@@ -141,7 +161,7 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
     }
 }
 
-fn sampling_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn sampling_interval(text: &str) -> Result<Duration, String> {
     let interval = super::attach::duration(text)?;
     if interval < SHORTEST_INTERVAL {
         return Err("shorter than 100ms".to_owned());

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod metrics;
 pub mod profile;
+pub mod rates;
 pub mod recording;
 pub mod report;
 mod save;

@@ -1,5 +1,7 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod endpoint;
+mod landing;
 mod prometheus;
 mod service;
 mod signals;
@@ -41,6 +43,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
     ];
+    trials.extend(endpoint::trials(machine));
+    trials.extend(landing::trials(machine));
     trials.extend(prometheus::trials(machine));
     trials
 }

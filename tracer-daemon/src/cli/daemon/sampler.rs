@@ -1,6 +1,9 @@
 //! What is measured while the daemon serves.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use tokio::{
@@ -12,7 +15,7 @@ use super::windows::{Ended, Windows};
 use crate::{
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
-    sink::metrics,
+    sink::{http::Sample, metrics},
 };
 
 /// The machine, and windows over the allocators of its processes.
@@ -27,15 +30,19 @@ impl Sampler {
     }
 
     /// Samples for ever. What could not be read this time is read the next time.
-    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, every: Duration) {
+    pub(super) async fn publish(
+        &mut self,
+        samples: &watch::Sender<Option<Sample>>,
+        every: Duration,
+    ) {
         let mut ticks = ticks_of(every);
         let mut drains = ticks_of(DRAIN_INTERVAL);
         loop {
             tokio::select! {
                 _ = drains.tick() => self.machine.drain(),
                 _ = ticks.tick() => match self.sample() {
-                    Ok(text) => {
-                        samples.send_replace(text);
+                    Ok(sample) => {
+                        samples.send_replace(Some(sample));
                     }
                     Err(error) => log::warn!("{error}; the last sample stays"),
                 },
@@ -46,8 +53,8 @@ impl Sampler {
         }
     }
 
-    /// The metrics as they stand; windows that are due begin.
-    pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
+    /// The machine as it stands; windows that are due begin.
+    pub(super) fn sample(&mut self) -> Result<Sample, Error> {
         let mut snapshot = self.machine.sample()?;
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());
@@ -55,7 +62,7 @@ impl Sampler {
         }
         let text = metrics::render(&snapshot)
             .map_err(|error| Error::Lost(format!("the metrics cannot be written: {error}")))?;
-        Ok(Bytes::from(text))
+        Ok(Sample { at: Instant::now(), machine: Arc::new(snapshot), metrics: Bytes::from(text) })
     }
 }
 

@@ -27,19 +27,23 @@ impl Daemon {
     }
 
     pub(crate) fn with(options: &[&str]) -> Result<Self, Failed> {
-        let mut child = Command::new(ALLOCTRACE)
-            .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"])
-            .args(options)
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(ALLOCTRACE);
+        command.args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms"]).args(options);
+        Self::spawn(command)
+    }
+
+    /// One that is started otherwise.
+    pub(crate) fn spawn(mut command: Command) -> Result<Self, Failed> {
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
         let mut said = String::new();
         let address = loop {
             if errors.read_line(&mut said)? == 0 {
                 return Err(format!("it did not begin: {said}").into());
             }
-            if let Some((_, url)) = said.split_once("serving http://") {
-                break url.trim().trim_end_matches("/metrics").to_owned();
+            if let Some((_, url)) = said.split_once("serving http") {
+                let address = url.trim().trim_start_matches("s://").trim_start_matches("://");
+                break address.trim_end_matches("/metrics").to_owned();
             }
         };
         Ok(Self { child, address, errors })
