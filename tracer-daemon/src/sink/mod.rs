@@ -1,6 +1,7 @@
 //! What people and machines get to see. Sinks read; nothing here reaches back.
 
 pub mod http;
+pub mod live;
 pub mod metrics;
 pub mod profile;
 pub mod rates;
