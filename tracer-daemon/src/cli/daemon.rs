@@ -5,6 +5,7 @@ mod windows;
 mod worker;
 
 use std::{
+    net::TcpListener,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -13,26 +14,22 @@ use std::{
 use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{oneshot, watch},
-    time::timeout,
+    sync::watch,
 };
 
 use self::{configuration::Configuration, sampler::Sampler};
 use super::{runtime, say};
 use crate::{
     census::Rule,
-    config::{Config, DEFAULT_FILE, values},
+    config::{Config, DEFAULT_FILE, LISTEN, values},
     error::Error,
     probes::{
         catalog::{InDaemon, Signal as Measured},
         settings::Forced,
     },
     session::{Budget, Machine, Options},
-    sink::http::{self, Published, Shelf},
+    sink::http::{self, Guard, Published, Server, Shelf},
 };
-
-/// How long requests under way may take once the service is to end.
-const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// Measure the whole machine and serve the totals to Prometheus
 #[derive(Args)]
@@ -42,6 +39,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(2);
     makes nothing happen.",
     after_help = "Examples:\n  sudo alloctrace daemon\n  \
     sudo alloctrace daemon --listen 0.0.0.0:9435 --interval 15s\n  \
+    sudo alloctrace daemon --listen 0.0.0.0:9435 --web-config /etc/alloctrace/web.yml\n  \
     sudo alloctrace daemon --malloc exe=redis-server --malloc unit=nginx.service\n  \
     alloctrace daemon --config alloctrace.toml --check-config"
 )]
@@ -53,9 +51,13 @@ pub(super) struct Daemon {
     /// Say whether the configuration makes sense, and do no more
     #[arg(long)]
     check_config: bool,
-    /// Where to serve; port 0 takes a free one [default: 127.0.0.1:9435]
+    /// Where to serve, as often as you like; port 0 takes a free one [default: 127.0.0.1:9435, or the
+    /// sockets of a systemd unit]
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: Option<String>,
+    listen: Vec<String>,
+    /// TLS and passwords: a web configuration file as Prometheus's exporters have it
+    #[arg(long, value_name = "FILE")]
+    web_config: Option<PathBuf>,
     /// Time between samples: 500ms, 5s, 1m [default: 5s]
     #[arg(long, value_parser = values::interval)]
     interval: Option<Duration>,
@@ -107,8 +109,11 @@ impl Daemon {
     }
 
     fn go_before(&self, config: &mut Config) -> Result<(), Error> {
-        if let Some(listen) = &self.listen {
-            config.listen = vec![listen.clone()];
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
+        if let Some(file) = &self.web_config {
+            config.web_config = Some(file.clone());
         }
         if !self.backends.is_empty() {
             Forced::parse(&self.backends).map_err(Error::Usage)?;
@@ -149,10 +154,11 @@ impl Daemon {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(unserved)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(unserved)?;
         let hangups = signal(SignalKind::hangup()).map_err(unserved)?;
-        let address = config.listen.first().map_or("", String::as_str);
-        let bound = http::bind(address).await;
-        let listener = bound.map_err(|error| Error::Usage(error.to_string()))?;
-        let address = listener.local_addr().map_err(unserved)?;
+        let guard = config.web_config.clone().map(Guard::open).transpose();
+        let guard = guard.map_err(|error| Error::Usage(error.to_string()))?;
+        let listeners = listeners(&config)?;
+        let addresses = http::addresses(&listeners).map_err(unserved)?;
+        let scheme = if guard.as_ref().is_some_and(Guard::encrypts) { "https" } else { "http" };
 
         let wanted = |signal: &Measured| wants(&config, signal.daemon);
         let (grouping, rules) = (config.grouping.clone(), config.malloc.rules.clone());
@@ -161,27 +167,36 @@ impl Daemon {
         let (shelf, profiles) = watch::channel(Shelf::default());
         let configuration = Configuration::new(self, config);
         let mut sampler = Sampler::new(machine, configuration, shelf);
-        let (samples, metrics) = watch::channel(sampler.sample()?);
-        let published = Published { metrics, profiles };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let mut serving = tokio::spawn(http::serve(listener, published, async {
-            let _ = stopped.await;
-        }));
-        say(&format!("serving http://{address}/metrics"));
+        let (samples, sample) = watch::channel(None);
+        let published = Published { sample, profiles };
+        let mut server = Server::start(listeners, published, guard).map_err(unserved)?;
+        samples.send_replace(Some(sampler.sample()?));
+        for address in addresses {
+            say(&format!("serving {scheme}://{address}/metrics"));
+        }
         tokio::select! {
             () = sampler.publish(&samples, hangups) => {}
             () = either(&mut interrupt, &mut terminate) => {}
-            ended = &mut serving => {
-                let ended = ended.unwrap_or_else(|error| Err(error.into()));
-                return ended.map_err(unserved);
+            () = server.ended() => {
+                return Err(Error::Usage("cannot serve: the server has ended".to_owned()));
             }
         }
-        let _ = stop.send(());
-        if timeout(LAST_REQUESTS, serving).await.is_err() {
-            log::info!("a request was cut off");
-        }
+        server.stop();
         Ok(())
     }
+}
+
+/// Where the service manager says, and where the configuration says if it says anything of its own.
+fn listeners(config: &Config) -> Result<Vec<TcpListener>, Error> {
+    let inherited = http::inherited();
+    let mut listeners = inherited.map_err(|error| Error::Usage(error.to_string()))?;
+    if listeners.is_empty() || config.listen != [LISTEN] {
+        for address in &config.listen {
+            let bound = http::bind(address);
+            listeners.push(bound.map_err(|error| Error::Usage(error.to_string()))?);
+        }
+    }
+    Ok(listeners)
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod seized;
 mod size;
+mod top;
 mod trace_window;
 mod tracing;
 mod vmas;
@@ -43,6 +44,8 @@ enum Command {
     Run(run::Run),
     /// Measure the whole machine and serve the totals to Prometheus
     Daemon(daemon::Daemon),
+    /// Show the machine live, by group or process
+    Top(top::Top),
     #[command(hide = true)]
     TraceWindow(trace_window::TraceWindow),
     /// Look at one address space: its areas, its holes, the limit
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Attach(command) => command.execute(cli.verbose),
         Command::Run(command) => command.execute(cli.verbose),
         Command::Daemon(command) => command.execute(cli.verbose),
+        Command::Top(command) => command.execute(cli.verbose),
         Command::TraceWindow(command) => command.execute(cli.verbose),
         Command::Vmas(command) => command.execute(),
         Command::Report(command) => command.execute(),

@@ -1,8 +1,10 @@
 //! What people and machines get to see. Sinks read; nothing here reaches back.
 
 pub mod http;
+pub mod live;
 pub mod metrics;
 pub mod profile;
+pub mod rates;
 pub mod recording;
 pub mod report;
 mod save;

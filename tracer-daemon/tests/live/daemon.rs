@@ -1,5 +1,7 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod endpoint;
+mod landing;
 mod looks;
 mod prometheus;
 mod reload;
@@ -45,6 +47,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     ];
     trials.extend(looks::trials(machine));
     trials.extend(reload::trials(machine));
+    trials.extend(endpoint::trials(machine));
+    trials.extend(landing::trials(machine));
     trials.extend(prometheus::trials(machine));
     trials
 }

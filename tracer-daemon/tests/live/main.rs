@@ -29,6 +29,7 @@ mod stacks;
 mod storm;
 mod support;
 mod targets;
+mod top;
 mod trims;
 mod waste;
 
@@ -81,5 +82,6 @@ fn main() -> ExitCode {
     trials.extend(daemon::trials(&machine));
     trials.extend(targets::trials(&machine));
     trials.extend(browser::trials(&machine));
+    trials.extend(top::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

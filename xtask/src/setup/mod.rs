@@ -86,6 +86,7 @@ impl Group {
                 ("python3", "python3"),
                 ("nginx", "nginx"),
                 ("curl", "curl"),
+                ("tmux", "tmux"),
                 ("g++", "g++"),
                 ("musl-tools", "musl-gcc"),
                 ("chromium", "chromium"),

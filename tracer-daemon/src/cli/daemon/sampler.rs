@@ -1,6 +1,9 @@
 //! What is measured while the daemon serves.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use tokio::{
@@ -18,8 +21,15 @@ use crate::{
     config::Config,
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
-    sink::{http::Shelf, metrics},
+    sink::{
+        http::{Sample, Shelf},
+        metrics,
+    },
 };
+
+/// Without a sample for so many intervals, and for so long, the service is not ready.
+const INTERVALS_MISSED: u32 = 3;
+const SHORTEST_STALENESS: Duration = Duration::from_secs(10);
 
 /// The machine, closer looks at processes, and windows over their allocators.
 pub(super) struct Sampler<'a> {
@@ -45,7 +55,11 @@ impl<'a> Sampler<'a> {
 
     /// Samples for ever, and reads the configuration again at each hang-up. What could not be read this
     /// time is read the next time.
-    pub(super) async fn publish(&mut self, samples: &watch::Sender<Bytes>, mut hangups: Signal) {
+    pub(super) async fn publish(
+        &mut self,
+        samples: &watch::Sender<Option<Sample>>,
+        mut hangups: Signal,
+    ) {
         let mut ticks = ticks_of(self.configuration.current().interval);
         let mut drains = ticks_of(DRAIN_INTERVAL);
         loop {
@@ -91,17 +105,17 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    fn publish_sample(&mut self, samples: &watch::Sender<Bytes>) {
+    fn publish_sample(&mut self, samples: &watch::Sender<Option<Sample>>) {
         match self.sample() {
-            Ok(text) => {
-                samples.send_replace(text);
+            Ok(sample) => {
+                samples.send_replace(Some(sample));
             }
             Err(error) => log::warn!("{error}; the last sample stays"),
         }
     }
 
-    /// The metrics as they stand; looks and windows that are due begin.
-    pub(super) fn sample(&mut self) -> Result<Bytes, Error> {
+    /// The machine as it stands; looks and windows that are due begin.
+    pub(super) fn sample(&mut self) -> Result<Sample, Error> {
         let mut snapshot = self.machine.sample()?;
         snapshot.config = self.configuration.reading();
         self.looks.begin(&self.machine.loads(&snapshot), Instant::now());
@@ -112,7 +126,13 @@ impl<'a> Sampler<'a> {
         }
         let text = metrics::render(&snapshot)
             .map_err(|error| Error::Lost(format!("the metrics cannot be written: {error}")))?;
-        Ok(Bytes::from(text))
+        let interval = self.configuration.current().interval;
+        Ok(Sample {
+            at: Instant::now(),
+            stale_after: (interval * INTERVALS_MISSED).max(SHORTEST_STALENESS),
+            machine: Arc::new(snapshot),
+            metrics: Bytes::from(text),
+        })
     }
 }
 

@@ -27,11 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAY_BE_EMPTY: [&str; 3] =
     ["Waits for mmap_lock", "Refused memory calls", "What closer looks found"];
 
+/// Why nothing can be tested with it here.
+pub(super) fn lacks(machine: &Machine) -> Option<String> {
+    let vm = machine.is_vm().then(|| "Debian's programs are on the host".to_owned());
+    vm.or_else(|| machine.lacks(&["prometheus", "promtool"]))
+}
+
 pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
-    let lacks = || {
-        let vm = machine.is_vm().then(|| "Debian's programs are on the host".to_owned());
-        vm.or_else(|| machine.lacks(&["prometheus", "promtool"]))
-    };
+    let lacks = || lacks(machine);
     vec![
         trial("prometheus_finds_no_fault_with_the_metrics", lacks(), metrics_are_checked),
         trial("prometheus_rules_do_what_they_say", lacks(), rules_are_tested),
@@ -63,13 +66,18 @@ fn rules_are_tested() -> Result<(), Failed> {
 }
 
 /// A server that reads the daemon, with the rules of `deploy/`.
-struct Prometheus {
+pub(super) struct Prometheus {
     address: String,
     _server: Ended,
 }
 
 impl Prometheus {
     fn start(directory: &Path, daemon: &str) -> Result<Self, Failed> {
+        Self::with(directory, daemon, "")
+    }
+
+    /// The same, with more lines in its job. Returns when it has scraped.
+    pub(super) fn with(directory: &Path, daemon: &str, more: &str) -> Result<Self, Failed> {
         for file in ["alloctrace.rules.yml", "alloctrace.alerts.yml"] {
             let rules = fs::read_to_string(deploy("prometheus").join(file))?;
             fs::write(directory.join(file), faster(&rules))?;
@@ -79,7 +87,7 @@ impl Prometheus {
         let settings = "global: {evaluation_interval: 500ms}\nrule_files: ['*.rules.yml', \
                         '*.alerts.yml']\nscrape_configs:\n";
         let configuration = directory.join("prometheus.yml");
-        fs::write(&configuration, format!("{settings}{job}"))?;
+        fs::write(&configuration, format!("{settings}{job}{more}"))?;
         // It does not tell which one it took, if it may take any.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let mut server = Command::new("prometheus");
@@ -107,7 +115,11 @@ impl Prometheus {
         Ok(Some(found.iter().map(|sample| sample["metric"].clone()).collect()))
     }
 
-    fn wait_for(&self, what: &str, is_so: impl Fn(&[Value]) -> bool) -> Result<(), Failed> {
+    pub(super) fn wait_for(
+        &self,
+        what: &str,
+        is_so: impl Fn(&[Value]) -> bool,
+    ) -> Result<(), Failed> {
         let began = Instant::now();
         while !self.query(what)?.is_some_and(|found| is_so(&found)) {
             ensure(began.elapsed() < PATIENCE, format!("in vain: {what}"))?;

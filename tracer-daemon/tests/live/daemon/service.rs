@@ -25,6 +25,7 @@ pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: String,
     errors: BufReader<ChildStderr>,
+    /// Where its configuration is.
     directory: TempDir,
 }
 
@@ -42,20 +43,30 @@ impl Daemon {
         let directory = TempDir::new()?;
         let file = directory.path().join("alloctrace.toml");
         fs::write(&file, text)?;
-        let mut child = Command::new(ALLOCTRACE)
+        let mut command = Command::new(ALLOCTRACE);
+        command
             .args(["daemon", "--listen", "127.0.0.1:0", "--interval", "100ms", "--config"])
             .arg(&file)
-            .args(options)
-            .stderr(Stdio::piped())
-            .spawn()?;
+            .args(options);
+        Self::started(command, directory)
+    }
+
+    /// One that is started otherwise.
+    pub(crate) fn spawn(command: Command) -> Result<Self, Failed> {
+        Self::started(command, TempDir::new()?)
+    }
+
+    fn started(mut command: Command, directory: TempDir) -> Result<Self, Failed> {
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
         let mut errors = BufReader::new(child.stderr.take().ok_or("no stderr")?);
         let mut said = String::new();
         let address = loop {
             if errors.read_line(&mut said)? == 0 {
                 return Err(format!("it did not begin: {said}").into());
             }
-            if let Some((_, url)) = said.split_once("serving http://") {
-                break url.trim().trim_end_matches("/metrics").to_owned();
+            if let Some((_, url)) = said.split_once("serving http") {
+                let address = url.trim().trim_start_matches("s://").trim_start_matches("://");
+                break address.trim_end_matches("/metrics").to_owned();
             }
         };
         Ok(Self { child, address, errors, directory })

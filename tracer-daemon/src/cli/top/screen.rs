@@ -1,0 +1,89 @@
+//! The terminal while `top` has it.
+
+use std::{io, thread};
+
+use log::LevelFilter;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    error::Error,
+    sink::live::{self, Rows, View},
+};
+
+/// Keys that nobody has looked at yet.
+const WAITING_KEYS: usize = 16;
+
+/// What a key, or the terminal itself, wants.
+pub(super) enum Key {
+    Quit,
+    Rows(Rows),
+    Redraw,
+}
+
+/// A terminal that is given back as it was, whatever happens: at the end, after an error, and in a panic
+/// (by ratatui's hook).
+pub(super) struct Screen {
+    terminal: DefaultTerminal,
+    keys: mpsc::Receiver<Key>,
+    level: LevelFilter,
+}
+
+impl Screen {
+    pub(super) fn open() -> io::Result<Self> {
+        let terminal = ratatui::try_init()?;
+        // A line of the log would tear the picture.
+        let level = log::max_level();
+        log::set_max_level(LevelFilter::Off);
+        let (sender, keys) = mpsc::channel(WAITING_KEYS);
+        let screen = Self { terminal, keys, level };
+        thread::Builder::new().name("keys".to_owned()).spawn(move || read(&sender))?;
+        Ok(screen)
+    }
+
+    /// Draws; `false`: the terminal is gone.
+    pub(super) fn draw(&mut self, view: &View) -> Result<bool, Error> {
+        let drawn = self.terminal.draw(|frame| live::draw(view, frame.area(), frame.buffer_mut()));
+        Ok(drawn.is_ok())
+    }
+
+    /// The next thing that is wanted. A terminal that says nothing any more is gone.
+    pub(super) async fn key(&mut self) -> Key {
+        self.keys.recv().await.unwrap_or(Key::Quit)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+        log::set_max_level(self.level);
+    }
+}
+
+fn read(keys: &mpsc::Sender<Key>) {
+    while let Ok(event) = event::read() {
+        if let Some(key) = meant(&event)
+            && keys.blocking_send(key).is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn meant(event: &Event) -> Option<Key> {
+    let key = match event {
+        Event::Resize(..) => return Some(Key::Redraw),
+        Event::Key(key) if key.kind != KeyEventKind::Release => key,
+        _ => return None,
+    };
+    match key.code {
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Quit),
+        KeyCode::Char('q') | KeyCode::Esc => Some(Key::Quit),
+        KeyCode::Char('g') => Some(Key::Rows(Rows::Groups)),
+        KeyCode::Char('p') => Some(Key::Rows(Rows::Processes)),
+        _ => None,
+    }
+}

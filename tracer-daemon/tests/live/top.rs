@@ -1,0 +1,175 @@
+//! `alloctrace top`, in a real terminal and without one.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    support::{ALLOCTRACE, Ended, Machine, alloctrace, ensure, same, workload},
+    trial,
+};
+
+const GROUP: &str = "worst-in-top";
+const PROCESSES: u32 = 3;
+/// Many intervals long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
+    let tools = || machine.lacks(&["tmux", "stty"]);
+    vec![
+        trial("top_shows_the_worst_first", tools(), in_a_terminal),
+        trial("top_gives_the_terminal_back_when_it_is_ended", tools(), ended),
+        trial("top_prints_a_table_once", machine.cannot_trace(), once),
+        trial("top_prints_a_line_of_json_each_interval", machine.cannot_trace(), json),
+    ]
+}
+
+/// Processes that are worse than whatever else the machine does.
+fn churners(directory: &Path) -> Result<Vec<Ended>, Failed> {
+    let program = directory.join(GROUP);
+    fs::copy(workload("mmap_churn"), &program)?;
+    let churn = || -> Result<Ended, Failed> {
+        Ok(Ended(Command::new(&program).stdout(Stdio::null()).spawn()?))
+    };
+    (0..PROCESSES).map(|_| churn()).collect()
+}
+
+/// A terminal of 80 columns and 24 lines, without anybody before it.
+struct Terminal {
+    socket: PathBuf,
+}
+
+impl Terminal {
+    fn run(directory: &Path, script: &str) -> Result<Self, Failed> {
+        let terminal = Self { socket: directory.join("tmux") };
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", script])?;
+        Ok(terminal)
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Result<String, Failed> {
+        let mut tmux = Command::new("tmux");
+        tmux.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").arg("-u").arg("-S").arg(&self.socket);
+        let done = tmux.args(arguments).output()?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        ensure(done.status.success(), format!("{arguments:?}: {said}"))?;
+        Ok(String::from_utf8(done.stdout)?)
+    }
+
+    fn screen(&self) -> Result<Vec<String>, Failed> {
+        Ok(self.tmux(&["capture-pane", "-p"])?.lines().map(str::to_owned).collect())
+    }
+
+    /// The first screen that is so.
+    fn wait_for(
+        &self,
+        what: &str,
+        is_so: impl Fn(&[String]) -> bool,
+    ) -> Result<Vec<String>, Failed> {
+        let began = Instant::now();
+        loop {
+            let screen = self.screen()?;
+            if is_so(&screen) {
+                return Ok(screen);
+            }
+            ensure(began.elapsed() < PATIENCE, format!("in vain: {what}\n{}", screen.join("\n")))?;
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]);
+    }
+}
+
+/// The row below the headings.
+fn first_row(screen: &[String]) -> Option<&str> {
+    let headings = screen.iter().position(|line| line.contains("CALLS/S"))?;
+    Some(screen.get(headings + 1)?.as_str())
+}
+
+/// Runs it between two looks at the terminal's settings.
+fn script() -> String {
+    format!("stty -a; {ALLOCTRACE} top; echo \"status $?\"; stty -a; echo over; exec sleep 600")
+}
+
+/// What is on the screen after it: the settings before and after are the same, and nothing of its picture is left.
+fn is_given_back(screen: &[String]) -> Result<(), Failed> {
+    let over = screen.iter().position(|line| line == "over").ok_or("not over")?;
+    let status = screen.iter().position(|line| line == "status 0").ok_or("another status")?;
+    same("settings", &screen[..status], &screen[status + 1..over])?;
+    ensure(status > 0, "no settings")
+}
+
+fn in_a_terminal() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let _churners = churners(directory.path())?;
+    let terminal = Terminal::run(directory.path(), &script())?;
+    let is_first = |name: &'static str| {
+        move |screen: &[String]| first_row(screen).is_some_and(|row| row.starts_with(name))
+    };
+    let groups = terminal.wait_for("the group first", is_first("worst-in-top "))?;
+    ensure(groups.iter().any(|line| line.starts_with("GROUP ")), groups.join("\n"))?;
+    terminal.tmux(&["send-keys", "p"])?;
+    let processes = terminal.wait_for("a process first", is_first("worst-in-top ("))?;
+    ensure(processes.iter().any(|line| line.starts_with("PROCESS ")), processes.join("\n"))?;
+    terminal.tmux(&["send-keys", "g"])?;
+    terminal.wait_for("groups again", is_first("worst-in-top  "))?;
+    terminal.tmux(&["send-keys", "q"])?;
+    is_given_back(&terminal.wait_for("the end", |screen| screen.iter().any(|line| line == "over"))?)
+}
+
+fn ended() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let pid = directory.path().join("pid");
+    let top = format!("sh -c 'echo $$ > {}; exec {ALLOCTRACE} top'", pid.display());
+    let terminal =
+        Terminal::run(directory.path(), &script().replace(&format!("{ALLOCTRACE} top"), &top))?;
+    terminal.wait_for("a table", |screen| first_row(screen).is_some_and(|row| !row.is_empty()))?;
+    let pid = fs::read_to_string(pid)?;
+    let killed = Command::new("kill").args(["-TERM", pid.trim()]).status()?;
+    ensure(killed.success(), "it cannot be ended")?;
+    is_given_back(&terminal.wait_for("the end", |screen| screen.iter().any(|line| line == "over"))?)
+}
+
+fn once() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let _churners = churners(directory.path())?;
+    let output = alloctrace(&["top", "--once"]);
+    same("status", output.status.code(), Some(0))?;
+    let text = String::from_utf8(output.stdout)?;
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    ensure(first_row(&lines).is_some_and(|row| row.starts_with(GROUP)), &*text)?;
+    ensure(lines.iter().all(|line| line.chars().count() <= 80), text)
+}
+
+fn json() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let churners = churners(directory.path())?;
+    let mut command = Command::new(ALLOCTRACE);
+    command.args(["top", "--format", "json", "--interval", "500ms"]);
+    let mut top = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(top.stdout.take().ok_or("no stdout")?).lines();
+    for _ in 0..3 {
+        let line: Value = serde_json::from_str(&lines.next().ok_or("it has ended")??)?;
+        let group = &line["groups"][0];
+        same("group", group["group"].as_str(), Some(GROUP))?;
+        same("processes", group["processes"].as_u64(), Some(u64::from(PROCESSES)))?;
+        let pid = line["processes"][0]["pid"].as_u64();
+        let is_one = churners.iter().any(|churner| Some(churner.0.id().into()) == pid);
+        ensure(is_one, format!("{pid:?}"))?;
+    }
+    // A reader that has seen enough is no error.
+    drop(lines);
+    same("status", top.wait()?.code(), Some(0))
+}
