@@ -178,7 +178,8 @@ impl Daemon {
             () = sampler.publish(&samples, hangups) => {}
             () = either(&mut interrupt, &mut terminate) => {}
             () = server.ended() => {
-                return Err(Error::Usage("cannot serve: the server has ended".to_owned()));
+                // None of the user's making: the status is one with which the service begins anew.
+                return Err(Error::Lost("the thread that answers requests has ended".to_owned()));
             }
         }
         server.stop();

@@ -149,7 +149,11 @@ fn once() -> Result<(), Failed> {
     same("status", output.status.code(), Some(0))?;
     let text = String::from_utf8(output.stdout)?;
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    ensure(first_row(&lines).is_some_and(|row| row.starts_with(GROUP)), &*text)?;
+    ensure(first_row(&lines).is_some_and(|row| !row.is_empty()), &*text)?;
+    // Another may have been worse in that very second.
+    let row = lines.iter().find(|line| line.starts_with(GROUP)).ok_or(text.clone())?;
+    let processes = row.split_whitespace().nth(1);
+    same("processes", processes, Some(PROCESSES.to_string().as_str()))?;
     ensure(lines.iter().all(|line| line.chars().count() <= 80), text)
 }
 
@@ -160,15 +164,23 @@ fn json() -> Result<(), Failed> {
     command.args(["top", "--format", "json", "--interval", "500ms"]);
     let mut top = command.stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(top.stdout.take().ok_or("no stdout")?).lines();
-    for _ in 0..3 {
-        let line: Value = serde_json::from_str(&lines.next().ok_or("it has ended")??)?;
-        let group = &line["groups"][0];
-        same("group", group["group"].as_str(), Some(GROUP))?;
-        same("processes", group["processes"].as_u64(), Some(u64::from(PROCESSES)))?;
-        let pid = line["processes"][0]["pid"].as_u64();
-        let is_one = churners.iter().any(|churner| Some(churner.0.id().into()) == pid);
-        ensure(is_one, format!("{pid:?}"))?;
+    // Another may be worse for a moment.
+    let mut worst = 0;
+    for line in lines.by_ref().take(40) {
+        let line: Value = serde_json::from_str(&line?)?;
+        let (group, process) = (&line["groups"][0], &line["processes"][0]);
+        if group["group"] == GROUP && process["group"] == GROUP {
+            same("processes", group["processes"].as_u64(), Some(u64::from(PROCESSES)))?;
+            let pid = process["pid"].as_u64();
+            let is_one = churners.iter().any(|churner| Some(churner.0.id().into()) == pid);
+            ensure(is_one, format!("{pid:?}"))?;
+            worst += 1;
+        }
+        if worst == 3 {
+            break;
+        }
     }
+    same("times that it was the worst", worst, 3)?;
     // A reader that has seen enough is no error.
     drop(lines);
     same("status", top.wait()?.code(), Some(0))

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui::{Terminal, backend::TestBackend, buffer::Cell};
 use tracer_common::{Loss, ProcessId};
 
 use super::*;
@@ -42,7 +42,7 @@ fn screen(view: &View, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
     terminal.draw(|frame| draw(view, frame.area(), frame.buffer_mut())).expect("drawn");
     let cells = terminal.backend().buffer().content().chunks(usize::from(width));
-    cells.map(|row| row.iter().map(|cell| cell.symbol()).collect()).collect()
+    cells.map(|row| row.iter().map(Cell::symbol).collect()).collect()
 }
 
 /// Lines without what is to their right.

@@ -144,11 +144,11 @@ fn handed_over() -> Result<(), Failed> {
 }
 
 fn addresses() -> Result<(), Failed> {
-    let mut daemon = Daemon::with(&["--listen", "[::1]:0"])?;
+    let mut daemon = Daemon::with(&["--listen", "127.0.0.2:0"])?;
     let line = daemon.hear()?;
     let second = line.split_once("serving http://").map(|(_, url)| url.trim());
     let second = second.and_then(|url| url.strip_suffix("/metrics")).ok_or(line.clone())?;
-    ensure(second.starts_with("[::1]:"), second)?;
+    ensure(second.starts_with("127.0.0.2:"), second)?;
     for address in [daemon.address.as_str(), second] {
         same(address, get(address, "/-/healthy")?.0, 200)?;
     }

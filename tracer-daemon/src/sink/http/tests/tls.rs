@@ -43,7 +43,7 @@ fn configured(text: &str, identity: &Identity) -> (TempDir, Guard) {
     identity.save(directory.path());
     let path = directory.path().join("web.yml");
     fs::write(&path, text).expect("written");
-    (directory, Guard::open(path).unwrap_or_else(|error| panic!("{error}")))
+    (directory, Guard::open(path).expect("a good file"))
 }
 
 fn refusal(text: &str) -> String {
@@ -53,7 +53,7 @@ fn refusal(text: &str) -> String {
     fs::write(directory.path().join("empty.pem"), "").expect("written");
     let path = directory.path().join("web.yml");
     fs::write(&path, text).expect("written");
-    let error = Guard::open(path).err().unwrap_or_else(|| panic!("good: {text}"));
+    let error = Guard::open(path).err().expect(text);
     let said = error.to_string();
     assert!(!said.contains('\n'), "{said}");
     said.replace(&format!("{}/", directory.path().display()), "")
