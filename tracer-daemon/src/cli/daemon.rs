@@ -1,3 +1,4 @@
+mod manager;
 mod sampler;
 mod windows;
 mod worker;
@@ -15,7 +16,7 @@ use self::{
     sampler::Sampler,
     windows::{Plan, Windows},
 };
-use super::{runtime, say};
+use super::{console::warn, runtime, say};
 use crate::{
     census::Rule,
     error::Error,
@@ -107,7 +108,7 @@ impl Daemon {
 
         let wanted = |signal: &Measured| self.wants(signal.daemon);
         let machine = Machine::start(options, rules, wanted)?;
-        machine.failures().for_each(|line| say(&line));
+        machine.failures().for_each(|line| warn(&line));
         let (shelf, profiles) = watch::channel(Shelf::default());
         let windows = self.plan().map(|plan| Windows::new(plan, shelf));
         let mut sampler = Sampler::new(machine, windows);
@@ -118,6 +119,7 @@ impl Daemon {
             let _ = stopped.await;
         }));
         say(&format!("serving http://{address}/metrics"));
+        manager::ready(self.interval);
         tokio::select! {
             () = sampler.publish(&samples, self.interval) => {}
             () = either(&mut interrupt, &mut terminate) => {}
@@ -126,6 +128,7 @@ impl Daemon {
                 return ended.map_err(unserved);
             }
         }
+        manager::stopping();
         let _ = stop.send(());
         if timeout(LAST_REQUESTS, serving).await.is_err() {
             log::info!("a request was cut off");

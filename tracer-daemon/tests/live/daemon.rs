@@ -1,5 +1,6 @@
 //! The daemon counts the whole machine, by group, and serves what it counted.
 
+mod manager;
 mod prometheus;
 mod service;
 mod signals;
@@ -40,6 +41,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_cpu_time_is_that_of_the_clock", root(), signals::cpu),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
+        trial("daemon_tells_its_manager", root(), manager::hears),
     ];
     trials.extend(prometheus::trials(machine));
     trials

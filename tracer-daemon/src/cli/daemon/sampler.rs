@@ -8,7 +8,10 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::windows::{Ended, Windows};
+use super::{
+    manager,
+    windows::{Ended, Windows},
+};
 use crate::{
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
@@ -36,6 +39,7 @@ impl Sampler {
                 _ = ticks.tick() => match self.sample() {
                     Ok(text) => {
                         samples.send_replace(text);
+                        manager::measured();
                     }
                     Err(error) => log::warn!("{error}; the last sample stays"),
                 },
