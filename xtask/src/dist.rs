@@ -4,15 +4,44 @@ use crate::{
     cargo, setup,
     sh::{self, run},
 };
-use anyhow::{Context, Result};
-use std::process::Command;
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Maintained, MIT, and knows how Debian wants units and maintainer scripts.
 const CARGO_DEB: &str = "3.8.0";
 
+/// Bytes that the program may have.
+const LARGEST: u64 = 20 << 20;
+
 /// Makes the Debian package, as tracer-daemon's Cargo.toml describes it, in target/dist.
 pub(crate) fn make() -> Result<()> {
     setup::ensure(&[setup::Group::Build, setup::Group::Dist])?;
+    let package = debian(&build()?, 1)?;
+    eprintln!("dist: {}", package.display());
+    Ok(())
+}
+
+/// Makes the Debian package; what is installed gives way to a higher revision.
+pub(crate) fn debian(folder: &Path, revision: u32) -> Result<PathBuf> {
+    let package =
+        folder.join(format!("alloctrace_{}-{revision}_amd64.deb", env!("CARGO_PKG_VERSION")));
+    let tool = setup::cargo_tool("cargo-deb", CARGO_DEB)?;
+    let mut make = Command::new(tool);
+    make.current_dir(sh::workspace())
+        .args(["--quiet", "--no-build", "--package", "tracer-daemon"])
+        .args(["--deb-revision", &revision.to_string()])
+        .arg("--output")
+        .arg(&package);
+    run(&mut make)?;
+    Ok(package)
+}
+
+/// Builds the program and what it writes itself; where they are, and packages are to be.
+pub(crate) fn build() -> Result<PathBuf> {
     eprintln!("dist: building");
     let built =
         cargo::build(&["build", "--release", "--locked", "--package", "tracer-daemon", "--bins"])?;
@@ -20,15 +49,11 @@ pub(crate) fn make() -> Result<()> {
     let alloctrace = &alloctrace.context("cargo built no `alloctrace`")?.path;
     let folder = sh::workspace().join("target/dist");
     run(Command::new(alloctrace).arg("generate").arg(folder.join("generated")))?;
-    let tool = setup::cargo_tool("cargo-deb", CARGO_DEB)?;
-    let mut package = Command::new(tool);
-    package.current_dir(sh::workspace()).args([
-        "--quiet",
-        "--no-build",
-        "--package",
-        "tracer-daemon",
-    ]);
-    run(package.arg("--output").arg(&folder))?;
-    eprintln!("dist: in {}", folder.display());
-    Ok(())
+    let stripped = folder.join("alloctrace");
+    run(Command::new("strip").arg("-o").args([&stripped, alloctrace]))?;
+    let bytes = fs::metadata(&stripped)?.len();
+    if bytes > LARGEST {
+        bail!("alloctrace has {bytes} bytes, more than {LARGEST}: what has made it grow?");
+    }
+    Ok(folder)
 }

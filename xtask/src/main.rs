@@ -5,6 +5,7 @@ mod cargo;
 mod demo;
 mod dist;
 mod lint;
+mod service;
 mod setup;
 mod sh;
 mod test;
@@ -23,6 +24,8 @@ enum Command {
     Demo,
     /// Every test: without privileges, on this kernel as root, and in virtual machines
     Test(test::Args),
+    /// The package on a Debian with systemd: installed, killed, hung, upgraded, rebooted, purged
+    Service(service::Args),
     /// The Debian package, in target/dist
     Dist,
     /// Formatting and clippy, with warnings as errors
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Demo => demo::run(),
         Command::Test(args) => test::run(&args),
+        Command::Service(args) => service::run(&args),
         Command::Dist => dist::make(),
         Command::Lint => lint::run(),
         Command::Bench(args) => bench::run(&args),

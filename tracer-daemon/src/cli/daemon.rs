@@ -1,5 +1,6 @@
 mod configuration;
 mod looks;
+mod manager;
 mod sampler;
 mod windows;
 mod worker;
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 use self::{configuration::Configuration, sampler::Sampler};
-use super::{runtime, say};
+use super::{console::warn, runtime, say};
 use crate::{
     census::Rule,
     config::{Config, DEFAULT_FILE, LISTEN, values},
@@ -163,8 +164,9 @@ impl Daemon {
         let wanted = |signal: &Measured| wants(&config, signal.daemon);
         let (grouping, rules) = (config.grouping.clone(), config.malloc.rules.clone());
         let machine = Machine::start(options, grouping, rules, wanted)?;
-        machine.failures().for_each(|line| say(&line));
+        machine.failures().for_each(|line| warn(&line));
         let (shelf, profiles) = watch::channel(Shelf::default());
+        let interval = config.interval;
         let configuration = Configuration::new(self, config);
         let mut sampler = Sampler::new(machine, configuration, shelf);
         let (samples, sample) = watch::channel(None);
@@ -174,6 +176,7 @@ impl Daemon {
         for address in addresses {
             say(&format!("serving {scheme}://{address}/metrics"));
         }
+        manager::ready(interval);
         tokio::select! {
             () = sampler.publish(&samples, hangups) => {}
             () = either(&mut interrupt, &mut terminate) => {}
@@ -182,6 +185,7 @@ impl Daemon {
                 return Err(Error::Lost("the thread that answers requests has ended".to_owned()));
             }
         }
+        manager::stopping();
         server.stop();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The command line: what is typed becomes options, what goes wrong one line and a status.
 
 mod attach;
+mod console;
 mod daemon;
 mod doctor;
 mod generate;
@@ -20,7 +21,8 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{error::Error, humanize::escaped};
+use self::console::say;
+use crate::error::Error;
 
 #[derive(Parser)]
 #[command(name = "alloctrace", version, about, max_term_width = 80)]
@@ -63,14 +65,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
-    env_logger::Builder::new()
-        .filter_module("alloctrace", level)
-        .filter_module("tracer_ebpf", level)
-        .format(|out, record| {
-            use std::io::Write;
-            writeln!(out, "alloctrace: {}", escaped(&record.args().to_string()))
-        })
-        .init();
+    console::show_diagnostics(level);
     let done = match &cli.command {
         Command::Attach(command) => command.execute(cli.verbose),
         Command::Run(command) => command.execute(cli.verbose),
@@ -85,15 +80,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(status) => status,
         Err(error) => {
-            say(&error.to_string());
+            console::fail(&error.to_string());
             ExitCode::from(error.status())
         }
     }
-}
-
-/// A line for people, on stderr.
-fn say(line: &str) {
-    eprintln!("alloctrace: {}", escaped(line));
 }
 
 /// A single-threaded runtime: the work is waiting, and what has to be quick is the kernel's part.

@@ -65,3 +65,32 @@ pub fn prepare() {
         log::debug!("the limit on locked memory stays: {error}");
     }
 }
+
+/// What may be behind a refused perf event, although `CAP_PERFMON` is held.
+#[must_use]
+pub fn perf_restriction() -> Option<String> {
+    let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?;
+    let admin = capabilities(None).ok()?.effective.contains(CapabilitySet::SYS_ADMIN);
+    restriction(level.trim().parse().ok()?, admin)
+}
+
+/// Debian and Ubuntu have levels above 2, at which kernels such as Linux 6.1 want more than `CAP_PERFMON`.
+fn restriction(level: i32, admin: bool) -> Option<String> {
+    (level > 2 && !admin).then(|| {
+        format!(
+            "kernel.perf_event_paranoid is {level}: this kernel may want CAP_SYS_ADMIN, or 2 there"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::restriction;
+
+    #[test]
+    fn levels_of_distributions_want_more() {
+        assert_eq!(restriction(2, false), None);
+        assert_eq!(restriction(3, true), None);
+        assert!(restriction(3, false).is_some_and(|why| why.contains("is 3")));
+    }
+}

@@ -3,13 +3,17 @@
 use std::error::Error as StdError;
 
 use aya::{
-    programs::perf_event::{
-        PerfEvent, PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent,
+    programs::{
+        ProgramError,
+        perf_event::{
+            PerfEvent, PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy,
+            SoftwareEvent,
+        },
     },
     util::online_cpus,
 };
 
-use crate::aggregate::cpu::SAMPLES_PER_SECOND;
+use crate::{aggregate::cpu::SAMPLES_PER_SECOND, kernel::privileges::perf_restriction};
 
 /// Runs the program at every `period`th page fault of each CPU.
 ///
@@ -62,7 +66,23 @@ fn on_every_cpu(
     let mut links = Vec::new();
     for cpu in online_cpus().map_err(|(_, error)| error)? {
         let scope = PerfEventScope::AllProcessesOneCpu { cpu };
-        links.push(program.attach(PerfEventConfig::Software(event), scope, policy, false)?);
+        let link = program.attach(PerfEventConfig::Software(event), scope, policy, false);
+        links.push(link.map_err(explained)?);
     }
     Ok(links)
+}
+
+/// A refusal that has to do with a setting of the machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+struct Restricted {
+    why: String,
+    source: ProgramError,
+}
+
+fn explained(source: ProgramError) -> Box<dyn StdError> {
+    match perf_restriction() {
+        Some(why) => Restricted { why, source }.into(),
+        None => source.into(),
+    }
 }

@@ -3,6 +3,7 @@
 mod endpoint;
 mod landing;
 mod looks;
+mod manager;
 mod prometheus;
 mod reload;
 mod service;
@@ -44,6 +45,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_cpu_time_is_that_of_the_clock", root(), signals::cpu),
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
+        trial("daemon_tells_its_manager", root(), manager::hears),
     ];
     trials.extend(looks::trials(machine));
     trials.extend(reload::trials(machine));

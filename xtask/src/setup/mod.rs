@@ -28,6 +28,8 @@ pub(crate) enum Group {
     Bench,
     /// The packages for others
     Dist,
+    /// The package on a machine with systemd
+    Service,
 }
 
 /// Runs the command.
@@ -98,7 +100,16 @@ impl Group {
                 ("libtcmalloc-minimal4", "gcc"),
                 ("libmimalloc2.0", "gcc"),
             ],
-            Self::Dist => &[("dpkg-dev", "dpkg-shlibdeps")],
+            Self::Dist => &[("dpkg-dev", "dpkg-shlibdeps"), ("binutils", "strip")],
+            Self::Service => &[
+                ("gcc", "gcc"),
+                ("libc6-dev", "gcc"),
+                ("qemu-system-x86", "qemu-system-x86_64"),
+                ("busybox-static", "busybox"),
+                ("cpio", "cpio"),
+                ("debootstrap", "debootstrap"),
+                ("e2fsprogs", "mke2fs"),
+            ],
             Self::Bench => &[
                 ("bpftrace", "bpftrace"),
                 ("strace", "strace"),

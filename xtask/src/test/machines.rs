@@ -24,7 +24,17 @@ pub(super) fn run(
     let tests = live::count(live);
     let limit = Duration::from_secs(args.timeout);
     let boot = |kernel: Kernel| match kernel.fetch() {
-        Ok(kernel) => judge(image.boot(&kernel, limit)),
+        Ok(kernel) => {
+            let outcome = image.boot(&kernel, limit);
+            let tally = judge(&outcome, live::TARGET);
+            // A pass is one line; a failure is worth all that the guest said.
+            if let Ok(outcome) = outcome
+                && tally.failed > 0
+            {
+                print!("{}", outcome.log);
+            }
+            tally
+        }
         Err(error) => Tally::skip(tests, &format!("{error:#}")),
     };
     vm::each(&Kernel::or_all(&args.kernel), boot, done);
@@ -42,16 +52,10 @@ fn files(built: &[Artifact]) -> Vec<(PathBuf, PathBuf)> {
     programs.chain(truth::paths()).map(|path| (path.clone(), path)).collect()
 }
 
-fn judge(result: Result<Outcome>) -> Tally {
+/// Counts what a guest printed.
+pub(crate) fn judge(result: &Result<Outcome>, program: &str) -> Tally {
     match result {
-        Ok(outcome) => {
-            let tally = Tally::of(&outcome.log, outcome.code == 0, live::TARGET);
-            // A pass is one line; a failure is worth all that the guest said.
-            if tally.failed > 0 {
-                print!("{}", outcome.log);
-            }
-            tally
-        }
+        Ok(outcome) => Tally::of(&outcome.log, outcome.code == 0, program),
         Err(error) => {
             let mut tally = Tally::default();
             tally.fail(format!("{error:#}"));

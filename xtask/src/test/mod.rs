@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, in three tiers, and one line that sums them up.
 
 mod live;
-mod machines;
+pub(crate) mod machines;
 mod tally;
 pub(crate) mod truth;
 
@@ -104,7 +104,7 @@ fn run_tests(command: &mut Command) -> Result<Tally> {
     Ok(Tally::of(&log, status.success(), &name))
 }
 
-fn report(tier: &str, tally: Tally) -> Tally {
+pub(crate) fn report(tier: &str, tally: Tally) -> Tally {
     println!("{tier}: {tally}");
     for (kind, lines) in [("skipped", &tally.skips), ("failed", &tally.failures)] {
         for line in lines {

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// What became of some tests.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     pub(super) passed: usize,
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
     pub(super) skipped: usize,
     /// Which were skipped, and why.
     pub(super) skips: Vec<String>,

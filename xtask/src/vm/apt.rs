@@ -86,7 +86,7 @@ APT::Sandbox::User "root";
 }
 
 /// The mirror that the machine itself uses for Debian.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     let lists = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
     let mut texts = lists.iter().filter_map(|list| fs::read_to_string(Path::new(list)).ok());
     texts

@@ -1,6 +1,5 @@
 //! One boot: QEMU without KVM, a serial console, and an exit code that cannot be mistaken.
 
-use super::image::Image;
 use crate::sh;
 use anyhow::{Context, Result, bail};
 use std::{
@@ -22,39 +21,56 @@ pub(crate) struct Outcome {
     pub(crate) log: String,
 }
 
-impl Image {
-    /// Boots `kernel` and waits for the command's end, at most `limit`.
-    pub(crate) fn boot(&self, kernel: &Path, limit: Duration) -> Result<Outcome> {
-        let serial = self.log(kernel);
-        let mut command = self.qemu(kernel, &serial)?;
-        let child =
-            command.stdin(Stdio::null()).spawn().context("cannot start qemu-system-x86_64")?;
+/// A machine to boot.
+pub(super) struct Machine<'a> {
+    pub(super) kernel: &'a Path,
+    pub(super) initrd: &'a Path,
+    /// Images of disks. What the guest writes to them is forgotten.
+    pub(super) drives: &'a [&'a Path],
+    /// In MiB.
+    pub(super) memory: u64,
+    /// Whether a reboot is one, or the end.
+    pub(super) may_restart: bool,
+}
+
+impl Machine<'_> {
+    /// Waits for its end, at most `limit`. Lines with the marker are around what it prints on its serial console.
+    pub(super) fn run(&self, serial: &Path, marker: &str, limit: Duration) -> Result<Outcome> {
+        let child = self
+            .qemu(serial)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot start qemu-system-x86_64")?;
         let status = wait(&mut sh::Reaped(child), limit)?;
-        let log = fs::read_to_string(&serial).map(|log| log.replace('\r', "")).unwrap_or_default();
+        let log = fs::read_to_string(serial).map(|log| log.replace('\r', "")).unwrap_or_default();
         match status {
             None => bail!("not finished after {} s; {}", limit.as_secs(), last_words(&log)),
-            Some(status) => judge(&log, &self.marker, status),
+            Some(status) => judge(&log, marker, status),
         }
     }
 
-    fn qemu(&self, kernel: &Path, serial: &Path) -> Result<Command> {
-        let initrd = self.initrd();
-        // The RAM disk is in memory twice while the kernel unpacks it.
-        let memory = 1024 + 2 * (fs::metadata(&initrd)?.len() >> 20);
+    fn qemu(&self, serial: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
         // With a thread for each processor, one now and then executes code that the kernel patched a
         // moment ago on another, and dies of a breakpoint that is not there any more.
         qemu.args(["-accel", "tcg,thread=single", "-machine", "q35", "-cpu", CPU, "-smp", "2"])
-            .args(["-nographic", "-no-reboot", "-nodefaults", "-m", &memory.to_string()])
+            .args(["-nographic", "-nodefaults", "-m", &self.memory.to_string()])
             .args(["-serial", &format!("file:{}", serial.display())])
             .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")
-            .arg(kernel)
+            .arg(self.kernel)
             .arg("-initrd")
-            .arg(initrd)
+            .arg(self.initrd)
             // Of the kernel's messages only a panic may cut into the command's lines.
             .args(["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=1"]);
-        Ok(qemu)
+        for drive in self.drives {
+            let drive = drive.display();
+            qemu.args(["-drive", &format!("file={drive},format=raw,if=virtio,snapshot=on")]);
+        }
+        if !self.may_restart {
+            qemu.arg("-no-reboot");
+        }
+        qemu
     }
 }
 

@@ -1,15 +1,18 @@
 //! The initial RAM disk that is a guest's whole system.
 
-use super::root;
+use super::{
+    guest::{Machine, Outcome},
+    root,
+};
 use crate::sh;
 use anyhow::{Context, Result};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 /// What a machine is to run.
@@ -26,7 +29,7 @@ pub(crate) struct Guest {
 pub(crate) struct Image {
     folder: PathBuf,
     /// What the lines around the command's output start with.
-    pub(super) marker: String,
+    marker: String,
 }
 
 impl Guest {
@@ -54,8 +57,7 @@ impl Guest {
         root::compile_exit(&root.join("guest/exit"))?;
         fs::write(root.join("guest/marker"), &image.marker)?;
         fs::write(root.join("guest/command"), self.script())?;
-        fs::write(root.join("init"), include_str!("init.sh"))?;
-        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+        root::write_init(&root, include_str!("init.sh"))?;
         root::archive(&root, &image.initrd())?;
         fs::remove_dir_all(root)?;
         Ok(image)
@@ -72,13 +74,27 @@ impl Guest {
 }
 
 impl Image {
+    /// Boots `kernel` and waits for the command's end, at most `limit`.
+    pub(crate) fn boot(&self, kernel: &Path, limit: Duration) -> Result<Outcome> {
+        let initrd = self.initrd();
+        let machine = Machine {
+            kernel,
+            // The RAM disk is in memory twice while the kernel unpacks it.
+            memory: 1024 + 2 * (fs::metadata(&initrd)?.len() >> 20),
+            initrd: &initrd,
+            drives: &[],
+            may_restart: false,
+        };
+        machine.run(&self.log(kernel), &self.marker, limit)
+    }
+
     /// The RAM disk.
-    pub(super) fn initrd(&self) -> PathBuf {
+    fn initrd(&self) -> PathBuf {
         self.folder.join("initrd")
     }
 
     /// Where the serial console of a boot of `kernel` is written.
-    pub(super) fn log(&self, kernel: &Path) -> PathBuf {
+    fn log(&self, kernel: &Path) -> PathBuf {
         let name = kernel.file_name().unwrap_or_default().to_string_lossy();
         self.folder.join(format!("{name}.log"))
     }

@@ -54,27 +54,43 @@ impl Kernel {
     }
 
     fn download(self, cache: &Path) -> Result<PathBuf> {
-        let apt = Apt::open(self.suite())?;
-        let release = apt.dependency("linux-image-cloud-amd64", "linux-image-")?;
-        // Since 6.17 the image is in a package of its own, on which linux-image-* depends.
-        let package = apt
-            .download(&format!("linux-binary-{release}"))
-            .or_else(|_| apt.download(&format!("linux-image-{release}")))?;
-        let unpacked = package.with_extension("unpacked");
-        sh::run(Command::new("dpkg-deb").arg("-x").args([&package, &unpacked]))?;
-        let image = ["boot".into(), format!("usr/lib/modules/{release}")]
-            .iter()
-            .find_map(|folder| find_image(&unpacked.join(folder)))
-            .with_context(|| format!("{} holds no vmlinuz", package.display()))?;
+        let unpacked = super::folder().join("run").join(format!("kernel-{self}"));
+        let release = unpack(&Apt::open(self.suite())?, &unpacked)?;
+        let image = image(&unpacked, &release)?;
         fs::create_dir_all(cache)?;
         let partial = cache.join("partial");
         let cached = cache.join(format!("vmlinuz-{release}"));
         fs::copy(image, &partial)?;
         fs::rename(partial, &cached)?;
         fs::remove_dir_all(unpacked)?;
-        fs::remove_file(package)?;
         Ok(cached)
     }
+}
+
+/// Downloads the newest kernel for clouds and unpacks it to a folder; its release.
+pub(super) fn unpack(apt: &Apt, to: &Path) -> Result<String> {
+    let release = apt.dependency("linux-image-cloud-amd64", "linux-image-")?;
+    // Since 6.17 the image is in a package of its own, on which linux-image-* depends.
+    let package = apt
+        .download(&format!("linux-binary-{release}"))
+        .or_else(|_| apt.download(&format!("linux-image-{release}")))?;
+    sh::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(to))?;
+    fs::remove_file(package)?;
+    Ok(release)
+}
+
+/// The image of a kernel that is unpacked there.
+pub(super) fn image(unpacked: &Path, release: &str) -> Result<PathBuf> {
+    let folders = ["boot".into(), format!("usr/lib/modules/{release}")];
+    let image = folders.iter().find_map(|folder| find_image(&unpacked.join(folder)));
+    image.with_context(|| format!("{} holds no vmlinuz", unpacked.display()))
+}
+
+/// Its modules.
+pub(super) fn modules(unpacked: &Path, release: &str) -> PathBuf {
+    let folders = ["usr/lib/modules", "lib/modules"].map(|folder| unpacked.join(folder));
+    let [usr, lib] = folders.map(|folder| folder.join(release));
+    if usr.is_dir() { usr } else { lib }
 }
 
 impl fmt::Display for Kernel {

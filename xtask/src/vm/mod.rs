@@ -1,11 +1,14 @@
 //! `cargo xtask vm`: a command under Debian's kernels, in emulated machines that need no KVM.
 
 mod apt;
+mod debian;
 mod guest;
 mod image;
 mod kernel;
+mod modules;
 mod root;
 
+pub(crate) use debian::Debian;
 pub(crate) use guest::Outcome;
 pub(crate) use image::Guest;
 pub(crate) use kernel::Kernel;
@@ -114,6 +117,6 @@ pub(crate) fn each<T: Send>(
 }
 
 /// Where everything that has to do with virtual machines is kept.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     sh::workspace().join("target/vm")
 }

@@ -4,7 +4,7 @@ use crate::sh;
 use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -29,6 +29,12 @@ pub(super) fn copy(host: &Path, root: &Path, guest: &Path) -> Result<()> {
     fs::create_dir_all(to.parent().unwrap_or(root))?;
     fs::copy(host, to).with_context(|| format!("cannot take {} along", host.display()))?;
     Ok(())
+}
+
+/// Puts the program there that the kernel starts.
+pub(super) fn write_init(root: &Path, script: &str) -> Result<()> {
+    fs::write(root.join("init"), script)?;
+    Ok(fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?)
 }
 
 /// The shared libraries of a program, the loader among them; none of a file that is no program.

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     configuration::Configuration,
     looks::CloserLooks,
+    manager,
     windows::{Ended, Plan, Windows},
 };
 use crate::{
@@ -68,7 +69,9 @@ impl<'a> Sampler<'a> {
                 _ = ticks.tick() => self.publish_sample(samples),
                 Some(()) = hangups.recv() => {
                     self.reload();
-                    ticks = ticks_of(self.configuration.current().interval);
+                    let interval = self.configuration.current().interval;
+                    ticks = ticks_of(interval);
+                    manager::ready(interval);
                     self.publish_sample(samples);
                 }
                 Some((windows, ended)) = next_end(&mut self.windows) => {
@@ -109,6 +112,7 @@ impl<'a> Sampler<'a> {
         match self.sample() {
             Ok(sample) => {
                 samples.send_replace(Some(sample));
+                manager::measured();
             }
             Err(error) => log::warn!("{error}; the last sample stays"),
         }

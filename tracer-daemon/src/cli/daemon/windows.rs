@@ -23,7 +23,7 @@ use crate::{
         allocator_windows::{AllocatorTotals, AllocatorWindows},
         turns::Turns,
     },
-    cli::say,
+    cli::console::warn,
     session::{Budget, Chosen},
     sink::{
         Recording,
@@ -125,7 +125,7 @@ impl Windows {
                     seconds => format!("; tried again in {seconds} s"),
                 };
                 let Chosen { comm, .. } = target;
-                say(&format!("no window over {comm} (pid {}): {why}{again}", process.pid));
+                warn(&format!("no window over {comm} (pid {}): {why}{again}", process.pid));
             }
         }
     }

@@ -1,0 +1,89 @@
+//! Lines for people on stderr. Where that is systemd's journal, each begins with how urgent it is, as
+//! sd-daemon(3) has it; a terminal has the program's name there.
+
+use std::{os::linux::fs::MetadataExt as _, sync::LazyLock};
+
+use log::{Level, LevelFilter};
+
+use crate::humanize::escaped;
+
+/// Asked for once: nobody changes stderr while the program runs.
+static IS_JOURNAL: LazyLock<bool> = LazyLock::new(|| {
+    let journal = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = std::fs::metadata("/proc/self/fd/2").ok();
+    stderr.is_some_and(|file| is_journal(journal.as_deref(), file.st_dev(), file.st_ino()))
+});
+
+/// What the program wants to be known.
+pub(super) fn say(line: &str) {
+    put(Level::Info, line);
+}
+
+/// What somebody may want to do something about.
+pub(super) fn warn(line: &str) {
+    put(Level::Warn, line);
+}
+
+/// Why the program ends.
+pub(super) fn fail(line: &str) {
+    put(Level::Error, line);
+}
+
+/// Has diagnostics of these levels shown in the same way.
+pub(super) fn show_diagnostics(level: LevelFilter) {
+    env_logger::Builder::new()
+        .filter_module("alloctrace", level)
+        .filter_module("tracer_ebpf", level)
+        .format(|out, record| {
+            use std::io::Write as _;
+            let line = formatted(record.level(), &record.args().to_string(), *IS_JOURNAL);
+            writeln!(out, "{line}")
+        })
+        .init();
+}
+
+fn put(level: Level, line: &str) {
+    eprintln!("{}", formatted(level, line, *IS_JOURNAL));
+}
+
+fn formatted(level: Level, line: &str, for_journal: bool) -> String {
+    let line = escaped(line);
+    if !for_journal {
+        return format!("alloctrace: {line}");
+    }
+    // The numbers of syslog(3).
+    let priority = match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    };
+    format!("<{priority}>{line}")
+}
+
+/// Whether the file with these numbers is what systemd says it connected to the journal, as in `8:12345`.
+fn is_journal(stream: Option<&str>, device: u64, inode: u64) -> bool {
+    stream.is_some_and(|stream| stream == format!("{device}:{inode}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_told_how_urgent_a_line_is() {
+        assert_eq!(formatted(Level::Error, "no", true), "<3>no");
+        assert_eq!(formatted(Level::Warn, "<3>a\nb", true), "<4><3>a\\nb");
+        assert_eq!(formatted(Level::Info, "serving", true), "<6>serving");
+        assert_eq!(formatted(Level::Debug, "details", true), "<7>details");
+        assert_eq!(formatted(Level::Error, "no", false), "alloctrace: no");
+    }
+
+    #[test]
+    fn the_journal_is_the_very_file_that_systemd_names() {
+        assert!(is_journal(Some("8:12345"), 8, 12345));
+        for other in [None, Some(""), Some("8:1234"), Some("8:12345 "), Some("12345:8")] {
+            assert!(!is_journal(other, 8, 12345), "{other:?}");
+        }
+    }
+}
