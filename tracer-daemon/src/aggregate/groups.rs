@@ -122,7 +122,7 @@ impl Groups {
     ) -> Vec<ProcessId> {
         self.hold(now);
         self.admit_living(living);
-        self.admit_ended(counters, name);
+        self.admit_ended(counters, living, name);
         self.look(counters, living);
         self.count(counters);
         self.groups.values_mut().for_each(Group::reckon_fault_time);

@@ -36,8 +36,10 @@ impl Groups {
     pub(super) fn admit_ended(
         &mut self,
         counters: &Counters,
+        living: &HashMap<ProcessId, Living>,
         mut name: impl FnMut(Option<&ExitTotals>) -> Belongs,
     ) {
+        self.follow_execs(counters, living, &mut name);
         let mut strangers = HashSet::new();
         for id in counters.processes() {
             if self.members.contains_key(&id) {
@@ -59,6 +61,30 @@ impl Groups {
             self.members.insert(id, member);
         }
         self.strangers = strangers;
+    }
+
+    /// A process that has executed a program since it was last seen, and has ended, is not any more what
+    /// it was: a shell's child is seen as a shell, if at all, before it becomes a command.
+    fn follow_execs(
+        &mut self,
+        counters: &Counters,
+        living: &HashMap<ProcessId, Living>,
+        name: &mut impl FnMut(Option<&ExitTotals>) -> Belongs,
+    ) {
+        for (id, exits) in &counters.exits {
+            let execs = counters.lifecycles.get(id).map_or(0, |lifecycle| lifecycle.execs);
+            let is_another = self
+                .members
+                .get(id)
+                .is_some_and(|member| !member.stage.is_over() && execs > member.lifecycle.execs);
+            if exits.dead == 0 || !is_another || living.contains_key(id) {
+                continue;
+            }
+            let group = self.enter(&name(Some(exits)));
+            if let Some(member) = self.members.get_mut(id) {
+                member.group = group;
+            }
+        }
     }
 
     /// Faults before the first reading belong to nobody, unless all of the process's life does.

@@ -46,7 +46,7 @@ pub(super) struct Member {
     lookups: LookupCounts,
     cpu: Vec<(&'static str, u64)>,
     fault_time: FaultTime,
-    lifecycle: Lifecycle,
+    pub(super) lifecycle: Lifecycle,
 }
 
 impl Member {

@@ -116,6 +116,23 @@ fn what_was_counted_stays_with_the_group_that_the_process_leaves() {
 }
 
 #[test]
+fn a_program_that_was_never_seen_is_named_by_its_end() {
+    let mut world = World::new();
+    for (id, execs) in [(YOUNG, 1), (OLD, 0)] {
+        world.lives(id, "shell", 10);
+        world.counters.lifecycles.insert(id, Lifecycle::default());
+        world.tick();
+        world.calls(id, 8);
+        world.counters.lifecycles.insert(id, Lifecycle { forks: 0, execs, exits: 1 });
+        world.ends(id, 30);
+    }
+    world.tick();
+    let (shell, ended) = (world.of("shell"), world.of("ended"));
+    assert_eq!((ended.minor_faults, ended.exits, ended.execs, world.mmaps("ended")), (20, 1, 1, 8));
+    assert_eq!((shell.minor_faults, shell.exits, shell.execs), (10 + 20, 1, 0));
+}
+
+#[test]
 fn an_end_counts_once_and_is_forgotten_after_a_whole_interval() {
     let mut world = World::new();
     world.lives(OLD, "a", 100);
