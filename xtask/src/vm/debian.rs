@@ -70,7 +70,7 @@ impl Debian {
             memory: MEMORY,
             may_restart: true,
         };
-        let outcome = machine.run(&files.with_extension("log"), marker, limit);
+        let outcome = machine.run(&files.join("log"), marker, limit);
         fs::remove_file(disk)?;
         outcome
     }
