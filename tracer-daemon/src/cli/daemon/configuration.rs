@@ -3,7 +3,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Daemon;
-use crate::{aggregate::machine::ConfigReading, cli::say, config::Config};
+use crate::{
+    aggregate::machine::ConfigReading,
+    cli::{console::warn, say},
+    config::Config,
+};
 
 /// The last good configuration.
 pub(super) struct Configuration<'a> {
@@ -47,7 +51,7 @@ impl<'a> Configuration<'a> {
             }
             Err(error) => {
                 self.reading.succeeded = false;
-                say(&format!("{error}; the configuration before it stays"));
+                warn(&format!("{error}; the configuration before it stays"));
                 None
             }
         }

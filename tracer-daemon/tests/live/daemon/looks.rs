@@ -7,6 +7,7 @@ use std::{
 
 use alloctrace::census::cpu_clock_ns;
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Daemon, churn, named};
@@ -51,6 +52,14 @@ fn churn_is_found() -> Result<(), Failed> {
         series.starts_with("alloctrace_finding_active") && series.as_str() != FINDING
     });
     ensure(other.is_none(), format!("also found: {other:?}"))?;
+    let page = String::from_utf8(daemon.get("/")?.1)?;
+    ensure(page.contains("<h3>looked-at: mmap-churn</h3>"), page)?;
+    let found: Value = serde_json::from_slice(&daemon.get("/api/v1/findings")?.1)?;
+    let [only] = found["findings"].as_array().map_or(&[][..], Vec::as_slice) else {
+        return Err(format!("{found}").into());
+    };
+    same("pid", only["pid"].as_u64(), Some(u64::from(busy.0.id())))?;
+    ensure(only["remedy"].as_array().is_some_and(|remedy| !remedy.is_empty()), only.to_string())?;
     drop(busy);
     wait(&daemon, |samples| !samples.contains_key(FINDING)).map(drop)
 }
