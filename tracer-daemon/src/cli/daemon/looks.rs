@@ -13,7 +13,7 @@ use crate::{
         looks::{Load, Looks},
         machine::LookTotals,
     },
-    cli::say,
+    cli::console::warn,
     sink::Recording,
 };
 
@@ -74,7 +74,7 @@ impl CloserLooks {
         self.failed += u64::from(why.is_some());
         let load = self.looks.ended(findings, now);
         if let Some((Load { process, comm, .. }, why)) = load.zip(why) {
-            say(&format!("no closer look at {comm} (pid {}): {why}", process.pid));
+            warn(&format!("no closer look at {comm} (pid {}): {why}", process.pid));
         }
     }
 
