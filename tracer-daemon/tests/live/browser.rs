@@ -18,7 +18,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
 fn understood() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let (recording, page) = (directory.path().join("r.json"), directory.path().join("r.html"));
-    let target = Target::start(Command::new(truth()).args(["2", "100"]));
+    // Long enough to be met by a clock that ticks a hundred times a second.
+    let target = Target::start(Command::new(truth()).args(["2", "1500"]));
     recorded_whole(target, &[])?.save(&recording)?;
     let [recording, page] = [&recording, &page].map(|path| path.to_string_lossy());
     let done = alloctrace(&["report", &recording, "--format", "html", "--output", &page]);
