@@ -29,7 +29,11 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("top_shows_the_worst_first", tools(), in_a_terminal),
         trial("top_gives_the_terminal_back_when_it_is_ended", tools(), ended),
         trial("top_prints_a_table_once", machine.cannot_trace(), once),
-        trial("top_prints_a_line_of_json_each_interval", machine.cannot_trace(), json),
+        trial(
+            "top_prints_a_line_of_json_each_interval",
+            machine.cannot_trace().or_else(|| machine.cannot_differ()),
+            json,
+        ),
     ]
 }
 

@@ -23,7 +23,7 @@ const FINDING: &str = "alloctrace_finding_active{group=\"looked-at\",finding=\"m
 
 pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
     let root = || machine.cannot_trace();
-    let host = || machine.is_vm().then(|| "held on the host; no kernel differs in it".to_owned());
+    let host = || machine.cannot_differ();
     vec![
         trial("looks_find_a_churn_and_its_end", root().or_else(host), churn_is_found),
         trial("looks_can_be_left_out", root().or_else(host), left_out),
