@@ -45,6 +45,25 @@ impl CgroupNames {
         self.paths.get(&id).map(String::as_str)
     }
 
+    /// The control group of a process that lives, as [`CgroupNames::path`] would have it: whoever ends in it
+    /// before anybody looked is known by it, without another walk.
+    pub fn learn(&mut self, path: &str) {
+        // Of a process in another namespace it may lead out of the hierarchy.
+        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            return;
+        }
+        if let Ok(group) = fs::metadata(self.top.join(path.trim_start_matches('/'))) {
+            self.insert(group.ino(), path.to_owned());
+        }
+    }
+
+    fn insert(&mut self, inode: u64, path: String) {
+        if self.paths.len() >= GROUP_LIMIT {
+            self.paths.clear();
+        }
+        self.paths.insert(inode, path);
+    }
+
     fn may_walk(&self, now_ns: u64) -> bool {
         self.last_walk_ns.is_none_or(|last| now_ns.saturating_sub(last) >= self.walk_interval_ns)
     }
@@ -53,10 +72,7 @@ impl CgroupNames {
         let Ok(top) = fs::metadata(&self.top) else {
             return;
         };
-        if self.paths.len() >= GROUP_LIMIT {
-            self.paths.clear();
-        }
-        self.paths.insert(top.ino(), "/".to_owned());
+        self.insert(top.ino(), "/".to_owned());
         let mut pending = VecDeque::from([String::new()]);
         let mut seen = 1;
         while let Some(parent) = pending.pop_front() {
@@ -117,6 +133,22 @@ mod tests {
         fs::remove_dir(root.path().join("sys/fs/cgroup/old")).unwrap();
         assert_eq!(names.path(new, 1000), Some("/new"));
         assert_eq!(names.path(old, 5000), Some("/old"));
+    }
+
+    #[test]
+    fn what_a_living_process_is_in_needs_no_walk() {
+        let root = tempfile::tempdir().unwrap();
+        let top = make(root.path(), "");
+        let mut names = CgroupNames::new(root.path(), 1000);
+        assert_eq!(names.path(top, 0), Some("/"));
+        let new = make(root.path(), "a.slice/new.service");
+        assert_eq!(names.path(new, 1), None, "it has just walked");
+        for hostile in ["a.slice/new.service", "/a.slice/../a.slice/new.service", "/gone", ""] {
+            names.learn(hostile);
+        }
+        assert_eq!(names.path(new, 1), None);
+        names.learn("/a.slice/new.service");
+        assert_eq!(names.path(new, 1), Some("/a.slice/new.service"));
     }
 
     #[test]

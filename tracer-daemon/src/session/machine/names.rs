@@ -124,12 +124,13 @@ impl Names {
     }
 
     /// The group, and what the rules say.
-    fn read(&self, stat: &ProcessStat) -> (GroupName, Wish) {
+    fn read(&mut self, stat: &ProcessStat) -> (GroupName, Wish) {
         if stat.is_kernel_thread {
             return (GroupName::lasting(KERNEL), Wish::Never);
         }
         let (cgroup, exe) = (self.root.cgroup(stat.pid), self.root.exe(stat.pid));
         let (cgroup, exe) = (cgroup.as_deref(), exe.as_deref());
+        cgroup.into_iter().for_each(|path| self.cgroups.learn(path));
         let is_own = exe.is_some() && exe == self.own.as_deref();
         let is_chosen = self.rules.iter().any(|rule| rule.matches(cgroup, exe));
         let wish = match (is_own, is_chosen) {
