@@ -41,6 +41,12 @@ impl CpuClass {
     }
 }
 
+/// Whether a [`CpuClass::name`] stands for the kernel's work on memory.
+#[must_use]
+pub fn is_memory(place: &str) -> bool {
+    place != CpuClass::User.name() && place != OTHER_KERNEL
+}
+
 /// Samples in user mode that are inside an allocator, as `where` in a recording. Only names tell.
 pub const ALLOCATOR: &str = "allocator";
 

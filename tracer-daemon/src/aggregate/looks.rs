@@ -67,7 +67,7 @@ pub struct Looks {
     /// How long a group is left alone after a look.
     rest: Duration,
     spans: Option<Spans>,
-    /// Processes as they were in the last span, and when it ended.
+    /// Suspicious processes as they were in the last span, and when it ended.
     judged: Vec<Load>,
     judged_at: Option<Instant>,
     suspicions: HashMap<ProcessId, Suspicion>,
@@ -170,19 +170,16 @@ impl Looks {
         if length < SPAN {
             return;
         }
-        let mean = |load: &Load| spans.costs[&load.process] / length.as_secs_f64();
-        self.judged = loads.iter().map(|load| Load { cost: mean(load), ..load.clone() }).collect();
+        let costs = std::mem::replace(spans, Spans::begin(now)).costs;
+        let mean = |load: &Load| costs[&load.process] / length.as_secs_f64();
+        self.judged.clear();
         self.judged_at = Some(now);
-        self.spans = Some(Spans::begin(now));
-        self.suspect(began, now);
-    }
-
-    fn suspect(&mut self, began: Instant, now: Instant) {
         let mut old = std::mem::take(&mut self.suspicions);
-        for load in &self.judged {
+        for load in loads {
+            let cost = mean(load);
             let known = old.remove(&load.process);
             let threshold = if known.is_some() { STILL_COSTLY } else { COSTLY };
-            let is_reason = load.cost >= threshold || load.crowding.unwrap_or(0.0) >= CROWDED;
+            let is_reason = cost >= threshold || load.crowding.unwrap_or(0.0) >= CROWDED;
             let suspicion = match known {
                 Some(known) if is_reason => Suspicion { last: now, ..known },
                 Some(known) if now - known.last < MEMORY => known,
@@ -190,6 +187,7 @@ impl Looks {
                 _ => continue,
             };
             self.suspicions.insert(load.process, suspicion);
+            self.judged.push(Load { cost, ..load.clone() });
         }
     }
 

@@ -39,6 +39,13 @@ pub struct MachineSnapshot {
     pub programs: BTreeMap<String, ProgramRuns>,
 }
 
+impl MachineSnapshot {
+    /// What is missing, where anything is.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, u64)> {
+        self.lost.iter().filter(|(_, number)| **number > 0).map(|(cause, number)| (*cause, *number))
+    }
+}
+
 /// The processes of a group, dead ones included.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GroupTotals {

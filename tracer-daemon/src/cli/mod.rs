@@ -17,9 +17,10 @@ mod vmas;
 mod watch;
 mod window;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use self::console::say;
 use crate::error::Error;
@@ -84,6 +85,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.status())
         }
     }
+}
+
+/// Ticks of which the first one is due after the interval.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// A single-threaded runtime: the work is waiting, and what has to be quick is the kernel's part.

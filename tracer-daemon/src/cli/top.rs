@@ -10,11 +10,11 @@ use std::{
 use clap::Args;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
+    time::Interval,
 };
 
 use self::screen::{Key, Screen};
-use super::{runtime, tracing::Format};
+use super::{runtime, ticks, tracing::Format};
 use crate::{
     config::values::interval,
     error::Error,
@@ -149,12 +149,6 @@ async fn next_sample(machine: &mut Machine, samples: &mut Interval, drains: &mut
             _ = drains.tick() => machine.drain(),
         }
     }
-}
-
-fn ticks(every: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// Signals that end it in good order.

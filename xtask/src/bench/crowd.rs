@@ -1,12 +1,15 @@
 //! The daemon on a crowded machine: what a scrape takes, what the daemon takes, and whether it tells what the kernel
 //! counted. Next to it, what others take there.
 
-use super::{median, tracer::wait_for};
+use super::{
+    median,
+    tracer::{Running, wait_for},
+};
 use crate::sh::{self, Reaped};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
     process::{Command, Stdio},
     thread::sleep,
@@ -28,6 +31,9 @@ const SCRAPES: Duration = Duration::from_secs(1);
 /// Clock ticks a second in `/proc/PID/stat` (`USER_HZ`, which no kernel of this architecture has otherwise).
 const TICKS: f64 = 100.0;
 
+/// Where process-exporter serves.
+const EXPORTER: &str = "127.0.0.1:9256";
+
 /// What bpftrace needs to count the same.
 const BPFTRACE: &str = "
 tracepoint:syscalls:sys_enter_mmap,tracepoint:syscalls:sys_enter_munmap,
@@ -44,44 +50,44 @@ pub(super) fn run(duration: Duration) -> Result<()> {
     let mut daemon = Command::new(alloctrace);
     daemon.args(["daemon", "--listen", "127.0.0.1:0", "--look-again", "0"]);
     let mut daemon = Reaped(daemon.stderr(Stdio::piped()).spawn()?);
-    let address = served_at(daemon.0.stderr.take().context("no stderr")?)?;
-    let told = watch(&address, daemon.0.id(), duration)?;
+    let said = wait_for("serving http://", daemon.0.stderr.take().context("no stderr")?)?;
+    let (_, address) = said.split_once("http://").context("it serves nothing")?;
+    let address = address.trim_end_matches("/metrics");
+    let told = watch(address, daemon.0.id(), duration)?;
     drop(daemon);
     told.print();
-    for (name, mut command) in others() {
-        let mut other = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            Ok(child) => Reaped(child),
-            Err(error) => {
-                println!("{name:<34} {error}");
-                continue;
-            }
-        };
-        sleep(SAMPLES);
-        let pid = other.0.id();
-        let (began, before) = (Instant::now(), cpu_seconds(pid)?);
-        while began.elapsed() < duration / 4 {
-            if name.contains("exporter") {
-                // It does its work when it is asked.
-                let _ = get("127.0.0.1:9256");
-            }
-            sleep(SAMPLES);
-        }
-        let share = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64();
-        println!("{name:<34} {:.2} % of a core", share * 100.0);
-        sh::run(Command::new("kill").args(["-INT", &pid.to_string()]))?;
-        sleep(Duration::from_secs(1));
-        let _ = other.0.kill();
-    }
+    let mut exporter = Command::new("prometheus-process-exporter");
+    exporter.args(["-procnames", "crowd", "-web.listen-address", EXPORTER]);
+    // It does its work when it is asked.
+    let asked = || drop(get(EXPORTER));
+    other("process-exporter, asked every 5 s", exporter, asked, duration / 4)?;
+    let mut bpftrace = Command::new("bpftrace");
+    bpftrace.args(["-e", BPFTRACE]);
+    other("bpftrace, calls and faults", bpftrace, || {}, duration / 4)?;
     drop(crowd);
     Ok(())
 }
 
-fn others() -> [(&'static str, Command); 2] {
-    let mut exporter = Command::new("prometheus-process-exporter");
-    exporter.args(["-procnames", "crowd", "-web.listen-address", "127.0.0.1:9256"]);
-    let mut bpftrace = Command::new("bpftrace");
-    bpftrace.args(["-e", BPFTRACE]);
-    [("process-exporter, asked every 5 s", exporter), ("bpftrace, calls and faults", bpftrace)]
+/// What somebody else takes, who is asked now and then.
+fn other(name: &str, mut command: Command, ask: impl Fn(), duration: Duration) -> Result<()> {
+    let child = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            println!("{name:<34} {error}");
+            return Ok(());
+        }
+    };
+    let pid = child.id();
+    let running = Running::of(child);
+    sleep(SAMPLES);
+    let (began, before) = (Instant::now(), cpu_seconds(pid)?);
+    while began.elapsed() < duration {
+        ask();
+        sleep(SAMPLES);
+    }
+    let share = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64();
+    println!("{name:<34} {:.2} % of a core", share * 100.0);
+    running.stop()
 }
 
 fn crowd() -> Result<Reaped> {
@@ -92,17 +98,6 @@ fn crowd() -> Result<Reaped> {
     let mut crowd = Reaped(child);
     wait_for("ready", crowd.0.stdout.take().context("no output")?)?;
     Ok(crowd)
-}
-
-fn served_at(errors: impl Read + Send + 'static) -> Result<String> {
-    let mut lines = BufReader::new(errors).lines().map_while(Result::ok);
-    for line in lines.by_ref() {
-        if let Some((_, url)) = line.split_once("serving http://") {
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok(url.trim_end_matches("/metrics").to_owned());
-        }
-    }
-    bail!("the daemon ended before it served")
 }
 
 /// What was seen of the daemon.

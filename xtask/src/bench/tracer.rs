@@ -196,17 +196,16 @@ fn with(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Command {
     command
 }
 
-/// Reads until a line has the word; somebody must go on reading, or the writer would block.
-pub(super) fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) -> Result<()> {
+/// The first line that has the word; somebody must go on reading, or the writer would block.
+pub(super) fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) -> Result<String> {
     let mut lines = BufReader::new(output).lines().map_while(Result::ok);
     let mut said = Vec::new();
     for line in lines.by_ref() {
-        let found = line.contains(word);
-        said.push(line);
-        if found {
+        if line.contains(word) {
             std::thread::spawn(move || lines.for_each(drop));
-            return Ok(());
+            return Ok(line);
         }
+        said.push(line);
     }
     bail!("a tracer ended before it traced: {}", said.join(" / "))
 }
@@ -215,6 +214,11 @@ pub(super) fn wait_for(word: &str, output: impl std::io::Read + Send + 'static) 
 pub(super) struct Running(Option<Child>);
 
 impl Running {
+    /// What somebody else has started.
+    pub(super) const fn of(child: Child) -> Self {
+        Self(Some(child))
+    }
+
     /// Ends it as Ctrl-C does.
     pub(super) fn stop(self) -> Result<()> {
         let Some(mut child) = self.0 else {

@@ -4,7 +4,7 @@ use tracer_common::{FaultTime, ProcessId};
 
 use super::{NS, Rates, Standing};
 use crate::aggregate::{
-    cpu::{CpuClass, OTHER_KERNEL, SAMPLES_PER_SECOND},
+    cpu::{SAMPLES_PER_SECOND, is_memory},
     machine::GroupTotals,
 };
 
@@ -29,7 +29,7 @@ impl Reading {
             minor: totals.minor_faults,
             major: totals.major_faults,
             cpu_samples: places
-                .filter(|(place, _)| **place != CpuClass::User.name() && **place != OTHER_KERNEL)
+                .filter(|(place, _)| is_memory(place))
                 .map(|(_, samples)| samples)
                 .sum(),
         }
@@ -93,7 +93,7 @@ pub(super) fn of_processes(standing: &Standing<'_>) -> HashMap<ProcessId, (Readi
         }
     }
     for (key, samples) in &counters.cpu {
-        let on_memory = !matches!(key.class, CpuClass::User | CpuClass::Kernel(OTHER_KERNEL));
+        let on_memory = is_memory(key.class.name());
         if let Some((reading, _)) = readings.get_mut(&key.process).filter(|_| on_memory) {
             reading.cpu_samples = reading.cpu_samples.saturating_add(*samples);
         }

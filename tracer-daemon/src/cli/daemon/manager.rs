@@ -6,7 +6,7 @@ use std::time::Duration;
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 
 /// Samples that may be missing before the silence means something.
-const MISSED_SAMPLES: u32 = 3;
+pub(super) const MISSED_SAMPLES: u32 = 3;
 
 /// The first sample has been taken and is served; another one comes each `interval`.
 pub(super) fn ready(interval: Duration) {

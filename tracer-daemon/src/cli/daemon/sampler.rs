@@ -6,11 +6,7 @@ use std::{
 };
 
 use axum::body::Bytes;
-use tokio::{
-    signal::unix::Signal,
-    sync::watch,
-    time::{self, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::{signal::unix::Signal, sync::watch};
 
 use super::{
     configuration::Configuration,
@@ -19,6 +15,7 @@ use super::{
     windows::{Ended, Plan, Windows},
 };
 use crate::{
+    cli::ticks,
     config::Config,
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
@@ -28,8 +25,7 @@ use crate::{
     },
 };
 
-/// Without a sample for so many intervals, and for so long, the service is not ready.
-const INTERVALS_MISSED: u32 = 3;
+/// However short intervals are, so long without a sample means nothing.
 const SHORTEST_STALENESS: Duration = Duration::from_secs(10);
 
 /// The machine, closer looks at processes, and windows over their allocators.
@@ -61,16 +57,16 @@ impl<'a> Sampler<'a> {
         samples: &watch::Sender<Option<Sample>>,
         mut hangups: Signal,
     ) {
-        let mut ticks = ticks_of(self.configuration.current().interval);
-        let mut drains = ticks_of(DRAIN_INTERVAL);
+        let mut samplings = ticks(self.configuration.current().interval);
+        let mut drains = ticks(DRAIN_INTERVAL);
         loop {
             tokio::select! {
                 _ = drains.tick() => self.machine.drain(),
-                _ = ticks.tick() => self.publish_sample(samples),
+                _ = samplings.tick() => self.publish_sample(samples),
                 Some(()) = hangups.recv() => {
                     self.reload();
                     let interval = self.configuration.current().interval;
-                    ticks = ticks_of(interval);
+                    samplings = ticks(interval);
                     manager::ready(interval);
                     self.publish_sample(samples);
                 }
@@ -133,7 +129,7 @@ impl<'a> Sampler<'a> {
         let interval = self.configuration.current().interval;
         Ok(Sample {
             at: Instant::now(),
-            stale_after: (interval * INTERVALS_MISSED).max(SHORTEST_STALENESS),
+            stale_after: (interval * manager::MISSED_SAMPLES).max(SHORTEST_STALENESS),
             machine: Arc::new(snapshot),
             metrics: Bytes::from(text),
         })
@@ -145,11 +141,4 @@ async fn next_end(windows: &mut Option<Windows>) -> Option<(&mut Windows, Ended)
     let windows = windows.as_mut()?;
     let ended = windows.ended().await?;
     Some((windows, ended))
-}
-
-/// The first one is due after the interval.
-fn ticks_of(every: Duration) -> Interval {
-    let mut ticks = interval_at(time::Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }

@@ -37,8 +37,7 @@ struct ActiveFinding<'a> {
 
 /// The worst processes, worst first.
 pub(super) async fn processes(State(published): State<Published>) -> Response {
-    let machine = published.sample.borrow().as_ref().map(|sample| sample.machine.clone());
-    let Some(machine) = machine else { return no_sample_yet() };
+    let Some(machine) = published.machine() else { return no_sample_yet() };
     let interval = machine.interval.as_ref();
     let processes = interval.map_or(&[][..], |interval| &interval.processes);
     let answer = Processes {
@@ -50,8 +49,7 @@ pub(super) async fn processes(State(published): State<Published>) -> Response {
 
 /// The findings that hold.
 pub(super) async fn findings(State(published): State<Published>) -> Response {
-    let machine = published.sample.borrow().as_ref().map(|sample| sample.machine.clone());
-    let Some(machine) = machine else { return no_sample_yet() };
+    let Some(machine) = published.machine() else { return no_sample_yet() };
     let now = Instant::now();
     let findings = machine.looks.found.iter().flat_map(|(group, found)| {
         found.findings.iter().map(move |finding| ActiveFinding {

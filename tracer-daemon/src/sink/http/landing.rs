@@ -29,7 +29,6 @@ const LONGEST_NAME: usize = 60;
 
 /// Makes the page of what was published last.
 pub(super) async fn page(State(published): State<Published>) -> Response {
-    let machine = published.sample.borrow().as_ref().map(|sample| sample.machine.clone());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -41,7 +40,7 @@ pub(super) async fn page(State(published): State<Published>) -> Response {
             }
             body {
                 h1 { "alloctrace" }
-                @match &machine {
+                @match published.machine().as_deref() {
                     Some(machine) => {
                         (wrong(machine, Instant::now()))
                         (state(machine))
@@ -192,7 +191,7 @@ fn legend(interval: &Interval, has_fault_time: bool) -> Markup {
 }
 
 fn missing(machine: &MachineSnapshot) -> Markup {
-    let lost: Vec<_> = machine.lost.iter().filter(|(_, number)| **number > 0).collect();
+    let lost: Vec<_> = machine.losses().collect();
     let failed = unmeasured(&machine.probes);
     html! {
         @if !lost.is_empty() || !failed.is_empty() {
@@ -200,7 +199,7 @@ fn missing(machine: &MachineSnapshot) -> Markup {
                 h2 { "What is missing" }
                 ul {
                     @for (cause, number) in lost {
-                        li { "lost, " (cause.name()) ": " (humanize::count(*number)) }
+                        li { "lost, " (cause.name()) ": " (humanize::count(number)) }
                     }
                     @for (signals, reason) in failed {
                         li {

@@ -35,6 +35,13 @@ pub struct Published {
     pub profiles: watch::Receiver<Shelf>,
 }
 
+impl Published {
+    /// The machine as it was last found; nothing before the first sample.
+    pub(super) fn machine(&self) -> Option<Arc<MachineSnapshot>> {
+        self.sample.borrow().as_ref().map(|sample| Arc::clone(&sample.machine))
+    }
+}
+
 /// The machine at a moment.
 #[derive(Clone, Debug)]
 pub struct Sample {

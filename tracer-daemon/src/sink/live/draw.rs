@@ -137,8 +137,8 @@ fn cells<'a>(texts: [String; 8]) -> Row<'a> {
 }
 
 fn footer(view: &View, machine: &MachineSnapshot, area: Rect, buffer: &mut Buffer) {
-    let lost = machine.lost.iter().filter(|(_, number)| **number > 0);
-    let lost: Vec<_> = lost.map(|(cause, number)| format!("{} {number}", cause.name())).collect();
+    let lost = machine.losses().map(|(cause, number)| format!("{} {number}", cause.name()));
+    let lost: Vec<_> = lost.collect();
     let missing: Vec<_> =
         unmeasured(&machine.probes).into_iter().flat_map(|(signals, _)| signals).collect();
     let mut wrong = String::new();
