@@ -163,8 +163,9 @@ impl Daemon {
 
         let wanted = |signal: &Measured| wants(&config, signal.daemon);
         let (grouping, rules) = (config.grouping.clone(), config.malloc.rules.clone());
-        let machine = Machine::start(options, grouping, rules, wanted)?;
+        let mut machine = Machine::start(options, grouping, rules, wanted)?;
         machine.failures().for_each(|line| warn(&line));
+        machine.put_down_privileges();
         let (shelf, profiles) = watch::channel(Shelf::default());
         let interval = config.interval;
         let configuration = Configuration::new(self, config);

@@ -1,11 +1,11 @@
 //! Whether this process may trace, and the surroundings that tracing needs.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use rustix::{
     mount::{MountFlags, mount},
     process::{Resource, Rlimit, setrlimit},
-    thread::{CapabilitySet, capabilities},
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
 use crate::error::Error;
@@ -18,6 +18,14 @@ const NEEDED: &[(CapabilitySet, &str, &str)] = &[
     (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", "to read other processes' mappings"),
     (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "to read tracefs and binaries"),
 ];
+
+/// What `/proc` of other processes and files of other users take.
+pub const TO_READ: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
+
+/// The same and maps: before Linux 5.19 (commit c8644cd0efe7) `kernel.unprivileged_bpf_disabled` is about every use of
+/// `bpf(2)`.
+pub const TO_READ_MAPS: CapabilitySet =
+    TO_READ.union(CapabilitySet::BPF).union(CapabilitySet::SYS_ADMIN);
 
 /// The inode of the initial pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -50,6 +58,30 @@ pub fn check() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Lets this thread do what these capabilities of its own allow, until it takes others. Threads that it starts are
+/// like it; programs that it starts have all of them.
+///
+/// # Errors
+/// When a filter of system calls is in the way.
+pub fn wield(wanted: CapabilitySet) -> io::Result<()> {
+    let held = capabilities(None)?;
+    Ok(set_capabilities(None, CapabilitySets { effective: held.permitted & wanted, ..held })?)
+}
+
+/// Gives up all capabilities but these, for ever, in this thread and those that it starts.
+///
+/// # Errors
+/// As [`wield`].
+pub fn keep(wanted: CapabilitySet) -> io::Result<()> {
+    let CapabilitySets { effective, permitted, inheritable } = capabilities(None)?;
+    let kept = CapabilitySets {
+        effective: effective & wanted,
+        permitted: permitted & wanted,
+        inheritable: inheritable & wanted,
+    };
+    Ok(set_capabilities(None, kept)?)
 }
 
 /// Makes the tracepoints visible and lifts the limit on locked memory, which kernels before 5.11

@@ -34,7 +34,7 @@ use crate::{
     },
     census::{ProcRoot, ProcessStat, Rule},
     error::Error,
-    kernel,
+    kernel::{self, privileges},
     probes::{
         attach::{Attached, attach},
         catalog::Signal,
@@ -107,6 +107,20 @@ impl Machine {
     /// Signals that could not be attached, as a line for each.
     pub fn failures(&self) -> impl Iterator<Item = String> {
         self.attached.failures()
+    }
+
+    /// From here on this thread has the privileges that samples take, and not those that attaching took. Programs
+    /// that it starts have all of them again.
+    pub fn put_down_privileges(&mut self) {
+        for wanted in [privileges::TO_READ, privileges::TO_READ_MAPS] {
+            if let Err(error) = privileges::wield(wanted) {
+                log::warn!("the privileges to attach stay in use: {error}");
+                return;
+            }
+            if self.maps.read().is_ok() {
+                return;
+            }
+        }
     }
 
     /// Takes CPU samples out of the ring, which would fill up between samples of the machine.

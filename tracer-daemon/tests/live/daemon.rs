@@ -4,6 +4,7 @@ mod endpoint;
 mod landing;
 mod looks;
 mod manager;
+mod privileges;
 mod prometheus;
 mod reload;
 mod service;
@@ -46,6 +47,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("daemon_needs_a_free_port", root(), port_in_use),
         trial("daemon_ends_by_signal", root(), ends),
         trial("daemon_tells_its_manager", root(), manager::hears),
+        trial("daemon_puts_privileges_down", root(), privileges::are_put_down),
     ];
     trials.extend(looks::trials(machine));
     trials.extend(reload::trials(machine));

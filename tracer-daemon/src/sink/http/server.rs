@@ -22,6 +22,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::thread::CapabilitySet;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -36,6 +37,7 @@ use super::{
     access::{Access, Guard},
     pages::{self, Published},
 };
+use crate::kernel::privileges;
 
 /// Connections at once. One more ends the oldest: whoever is slow loses, not whoever comes next.
 const MOST_CONNECTIONS: usize = 64;
@@ -77,6 +79,7 @@ impl Server {
         let (alive, ended) = oneshot::channel();
         let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
             let _alive = alive;
+            put_down_privileges(guard.as_ref());
             runtime.block_on(serve(&mut listeners, &pages::router(published), guard, stopped));
             // A password that is being looked at need not be.
             runtime.shutdown_background();
@@ -93,6 +96,14 @@ impl Server {
     pub fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.thread.join();
+    }
+}
+
+/// Strangers talk to this thread. All that it has to open are the files of its guard.
+fn put_down_privileges(guard: Option<&Guard>) {
+    let kept = guard.map_or(CapabilitySet::empty(), |_| CapabilitySet::DAC_READ_SEARCH);
+    if let Err(error) = privileges::keep(kept) {
+        log::warn!("the thread that answers keeps its privileges: {error}");
     }
 }
 
