@@ -26,7 +26,7 @@ enum Command {
     Test(test::Args),
     /// The package on a Debian with systemd: installed, killed, hung, upgraded, rebooted, purged
     Service(service::Args),
-    /// The Debian package, in target/dist
+    /// The packages, in target/dist
     Dist,
     /// Formatting and clippy, with warnings as errors
     Lint,

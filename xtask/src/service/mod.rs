@@ -60,6 +60,7 @@ impl Files {
         for (package, revision) in [("first.deb", 1), ("second.deb", 2)] {
             fs::copy(dist::debian(&built, revision)?, files.0.join(package))?;
         }
+        fs::copy(dist::rpm(&built)?, files.0.join("package.rpm"))?;
         let example = ["build", "--package", "tracer-daemon", "--example", "mmap_churn"];
         let built = cargo::build(&example)?;
         let churn = built.iter().find(|built| built.name == "mmap_churn");

@@ -100,7 +100,9 @@ impl Group {
                 ("libtcmalloc-minimal4", "gcc"),
                 ("libmimalloc2.0", "gcc"),
             ],
-            Self::Dist => &[("dpkg-dev", "dpkg-shlibdeps"), ("binutils", "strip")],
+            Self::Dist => {
+                &[("dpkg-dev", "dpkg-shlibdeps"), ("binutils", "strip"), ("rpm", "rpmbuild")]
+            }
             Self::Service => &[
                 ("gcc", "gcc"),
                 ("libc6-dev", "gcc"),

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The smallest Debian has neither an init nor anything to look at it with.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "systemd",
     "systemd-sysv",
     "dbus",
@@ -28,6 +28,7 @@ const PACKAGES: [&str; 12] = [
     "jq",
     "bpftool",
     "prometheus",
+    "rpm",
 ];
 const CONFIGURE: &str = include_str!("debian/configure.sh");
 const INIT: &str = include_str!("debian/init.sh");
