@@ -3,6 +3,7 @@
 
 use super::{
     median,
+    taken::{Statistics, Taken},
     tracer::{Running, wait_for},
 };
 use crate::sh::{self, Reaped};
@@ -28,9 +29,6 @@ const MEMORY_LIMIT: u64 = 64 << 20;
 const SAMPLES: Duration = Duration::from_secs(5);
 const SCRAPES: Duration = Duration::from_secs(1);
 
-/// Clock ticks a second in `/proc/PID/stat` (`USER_HZ`, which no kernel of this architecture has otherwise).
-const TICKS: f64 = 100.0;
-
 /// Where process-exporter serves.
 const EXPORTER: &str = "127.0.0.1:9256";
 
@@ -45,6 +43,7 @@ software:page-faults:1 { @faults[comm] = count(); }
 /// Measures for so long, and prints.
 pub(super) fn run(duration: Duration) -> Result<()> {
     let crowd = crowd()?;
+    let _statistics = Statistics::on()?;
     println!("\n{IDLE} idle processes, {SHORT} a second that live for a moment, {duration:?}");
     let alloctrace = sh::workspace().join("target/release/alloctrace");
     let mut daemon = Command::new(alloctrace);
@@ -80,13 +79,12 @@ fn other(name: &str, mut command: Command, ask: impl Fn(), duration: Duration) -
     let pid = child.id();
     let running = Running::of(child);
     sleep(SAMPLES);
-    let (began, before) = (Instant::now(), cpu_seconds(pid)?);
+    let (began, before) = (Instant::now(), Taken::by(pid)?);
     while began.elapsed() < duration {
         ask();
         sleep(SAMPLES);
     }
-    let share = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64();
-    println!("{name:<34} {:.2} % of a core", share * 100.0);
+    println!("{name:<34} {}", Taken::by(pid)?.since(&before, began.elapsed()));
     running.stop()
 }
 
@@ -105,7 +103,7 @@ struct Told {
     scrapes: Vec<Duration>,
     series: usize,
     memory: Vec<u64>,
-    cpu_share: f64,
+    taken: String,
     /// What it told, by what the kernel counted.
     faults: f64,
 }
@@ -113,7 +111,7 @@ struct Told {
 fn watch(address: &str, pid: u32, duration: Duration) -> Result<Told> {
     let (mut scrapes, mut memory, mut series) = (Vec::new(), Vec::new(), 0);
     let first = at_a_sample(address)?;
-    let (began, before) = (Instant::now(), cpu_seconds(pid)?);
+    let (began, before) = (Instant::now(), Taken::by(pid)?);
     while began.elapsed() < duration {
         let asked = Instant::now();
         let text = get(address)?;
@@ -122,10 +120,10 @@ fn watch(address: &str, pid: u32, duration: Duration) -> Result<Told> {
         memory.push(sum(&text, "alloctrace_self_resident_memory_bytes") as u64);
         sleep(SCRAPES);
     }
-    let cpu_share = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64();
+    let taken = Taken::by(pid)?.since(&before, began.elapsed());
     let last = at_a_sample(address)?;
     let faults = (last.0 - first.0) / (last.1 - first.1);
-    Ok(Told { scrapes, series, memory, cpu_share, faults })
+    Ok(Told { scrapes, series, memory, taken, faults })
 }
 
 /// Faults so far as the daemon tells, and as the kernel does, when a new sample has just come.
@@ -162,7 +160,7 @@ impl Told {
             MEMORY_LIMIT >> 20
         );
         println!("faults told, by the kernel's       {:.4}", self.faults);
-        println!("alloctrace daemon                  {:.2} % of a core", self.cpu_share * 100.0);
+        println!("alloctrace daemon                  {}", self.taken);
     }
 }
 
@@ -184,12 +182,4 @@ fn kernels_faults() -> Result<f64> {
     let text = fs::read_to_string("/proc/vmstat")?;
     let line = text.lines().find_map(|line| line.strip_prefix("pgfault "));
     Ok(line.context("no pgfault in /proc/vmstat")?.parse()?)
-}
-
-/// In user and kernel mode.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, rest) = stat.rsplit_once(')').context("no name in its stat")?;
-    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(ticks.collect::<Result<Vec<_>, _>>()?.into_iter().sum::<f64>() / TICKS)
 }

@@ -9,6 +9,7 @@ mod crowd;
 mod cycle;
 mod hot_loop;
 mod rounds;
+mod taken;
 mod tracer;
 mod workload;
 
