@@ -9,6 +9,7 @@ mod prometheus;
 mod reload;
 mod service;
 mod signals;
+mod strangers;
 
 use std::{
     collections::BTreeMap,
@@ -54,6 +55,7 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     trials.extend(endpoint::trials(machine));
     trials.extend(landing::trials(machine));
     trials.extend(prometheus::trials(machine));
+    trials.extend(strangers::trials(machine));
     trials
 }
 

@@ -46,7 +46,7 @@ fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)
 }
 
-fn promtool(arguments: &[&str], input: Stdio) -> Result<(), Failed> {
+pub(super) fn promtool(arguments: &[&str], input: Stdio) -> Result<(), Failed> {
     let mut command = Command::new("promtool");
     let done = command.args(arguments).stdin(input).current_dir(deploy("prometheus")).output()?;
     let said = [done.stdout, done.stderr].concat();
