@@ -41,7 +41,7 @@ pub struct Mapping {
 
 /// Where code comes from.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub enum Code {
+pub(crate) enum Code {
     /// No file that can be read.
     Elsewhere,
     /// The kernel's own library, from this place in it.

@@ -9,7 +9,7 @@ pub(crate) mod message;
 mod process;
 mod serve;
 
-pub(crate) use process::{End, Process, command};
+pub(crate) use process::{Process, command};
 pub(crate) use serve::serve;
 
 /// What a parser is started with.

@@ -118,7 +118,8 @@ fn names_of(sym: &Sym<'_>) -> Vec<Name> {
 
 fn name(symbol: &str, source: Option<&CodeInfo<'_>>) -> Name {
     Name {
-        symbol: Some(symbol.to_owned()),
+        // Debug information may leave it out.
+        symbol: Some(symbol.to_owned()).filter(|symbol| !symbol.is_empty()),
         file: source.map(|source| source.to_path().display().to_string()),
         line: source.and_then(|source| source.line),
     }

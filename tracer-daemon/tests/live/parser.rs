@@ -1,6 +1,7 @@
 //! Files that were made to hurt whoever reads them: they cost their own names, and nobody else's.
 
 mod confined;
+mod daemon;
 mod files;
 mod places;
 
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::support::{Machine, Target, Tracer, compile, ensure, same};
 
-/// Calls its library, which calls it back.
+/// Calls its library, which calls it back: so often, or with a word for ever.
 const PROGRAM: &str = "
 #include <sys/mman.h>
 void through(void (*function)(void));
@@ -20,10 +21,13 @@ __attribute__((noinline)) void cycle(void)
 {
     char *memory = mmap(0, 1 << 21, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(memory != MAP_FAILED, \"mmap\");
+    *memory = 1;
     must(munmap(memory, 1 << 21) == 0, \"munmap\");
 }
-int main(void)
+int main(int count, char **words)
 {
+    while (count > 1)
+        through(cycle);
     say(\"ready\\n\"), wait_for_line();
     for (int round = 0; round < 200; round++)
         through(cycle);
@@ -40,7 +44,8 @@ const LIBRARY: &str =
 const GIVEN_UP: &str = "its functions have no names";
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
-    let all = [confined::trials(machine), files::trials(machine), places::trials(machine)];
+    let mut all = vec![confined::trials(machine), daemon::trials(machine)];
+    all.extend([files::trials(machine), places::trials(machine)]);
     all.into_iter().flatten().collect()
 }
 
@@ -51,7 +56,8 @@ fn build_program(directory: &Path) -> Result<(), Failed> {
     fs::write(&source, format!("#include \"{}\"\n{PROGRAM}", header.display()))?;
     let library = directory.join("library.so");
     let run_path = format!("-Wl,-rpath,{}", directory.display());
-    compile("gcc", &["-g", "-O1", &library.to_string_lossy(), &run_path], &source, &program)
+    let flags = ["-g", "-O1", "-Wl,--no-as-needed", &library.to_string_lossy(), &run_path];
+    compile("gcc", &flags, &source, &program)
 }
 
 /// The library, from a source of this language.

@@ -30,7 +30,7 @@ fn parser_of(tracer: &Tracer) -> Result<u32, Failed> {
     let mut parsers = Vec::new();
     for task in fs::read_dir(format!("/proc/{}/task", tracer.pid()))? {
         let children = fs::read_to_string(task?.path().join("children"))?;
-        parsers.extend(children.split_whitespace().filter_map(|pid| pid.parse().ok()));
+        parsers.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     match parsers[..] {
         [parser] => Ok(parser),
@@ -47,7 +47,7 @@ fn no_privileges() -> Result<(), Failed> {
         same(set, status[set], "0000000000000000")?;
     }
     same("NoNewPrivs", status["NoNewPrivs"], "1")?;
-    let nobody = [NOBODY.to_string(); 4].join("\t");
+    let nobody = [NOBODY; 4].map(|id| id.to_string()).join("\t");
     for (name, ids) in [("Uid", &*nobody), ("Gid", &*nobody), ("Groups", "")] {
         same(name, status[name].trim(), ids)?;
     }
