@@ -15,6 +15,7 @@ mod errno;
 pub mod error;
 pub mod humanize;
 pub mod kernel;
+mod parser;
 pub mod probes;
 pub mod session;
 pub mod sink;

@@ -1,7 +1,7 @@
 //! Which of a process's files its calls of `malloc` reach: the first in the order of look-up that
 //! defines it.
 
-use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::File, sync::Arc};
 
 use super::{Allocator, Family, search_order::search_order, symbols::defined};
 use crate::{
@@ -26,9 +26,7 @@ pub fn find(root: &ProcRoot, pid: u32, areas: &[Area]) -> Option<Allocator> {
 /// An allocator and the very file that it is in.
 pub(super) struct Found<'a> {
     pub(super) allocator: Allocator,
-    pub(super) file: File,
-    /// A path to the file, as long as the process lives.
-    pub(super) path: Arc<Path>,
+    pub(super) file: Arc<File>,
     /// A piece of its code.
     pub(super) area: &'a Area,
 }
@@ -41,11 +39,10 @@ pub(super) fn find_file<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Opt
     for area in files {
         let Some(location) = modules.locate(area.start) else { continue };
         let file = ElfFile::find(&location).and_then(|file| file.open());
-        match (file.as_ref().and_then(Elf::read).filter(Elf::has_sections), location.source.clone())
-        {
-            (Some(elf), Some(path)) => {
+        match file.as_ref().and_then(Elf::read).filter(Elf::has_sections) {
+            Some(elf) => {
                 if let Some(allocator) = allocator(&elf, &location) {
-                    return Some(Found { allocator, file: file?, path, area });
+                    return Some(Found { allocator, file: file?.into(), area });
                 }
             }
             // The kernel's library is no file.

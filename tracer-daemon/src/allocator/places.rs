@@ -1,6 +1,6 @@
 //! Where the probes on a process's allocator go.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, fs::File, os::fd::AsRawFd, path::PathBuf, sync::Arc};
 
 use tracer_common::{AllocationCall, HitCounter, Site, SiteKey};
 
@@ -48,8 +48,8 @@ impl Place {
 pub struct Places {
     /// The allocator.
     pub allocator: Allocator,
-    /// A path to its file, while the process lives.
-    pub file: Arc<Path>,
+    /// Its file.
+    file: Arc<File>,
     /// Each function's.
     pub places: Vec<Place>,
     /// Functions in which no place is certain to be passed once by each call.
@@ -58,6 +58,14 @@ pub struct Places {
     pub results: Vec<Place>,
     /// Functions whose results are not all seen.
     pub untold: Vec<&'static str>,
+}
+
+impl Places {
+    /// A path to the very file, as long as this lives, whatever is where it was found.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
 }
 
 /// Why there are no probes, and what to do instead.
@@ -120,7 +128,7 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Result<Places, NoPla
 }
 
 fn places_in(root: &ProcRoot, pid: u32, areas: &[Area], found: &Found<'_>) -> Option<Places> {
-    let elf = Elf::read(&found.file)?;
+    let elf = Elf::read(&*found.file)?;
     let functions = functions(&elf);
     let code = elf.code();
     let address_of = |address| address_in_process(found, areas, offset_of(&code, address)?);
@@ -149,7 +157,7 @@ fn places_in(root: &ProcRoot, pid: u32, areas: &[Area], found: &Found<'_>) -> Op
         None => mapped.leaving(call, address, extent(&elf, address)?),
     };
     let (results, untold) = results(leaving, beyond);
-    let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.path));
+    let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.file));
     Some(Places { allocator, file, places, refused, results, untold })
 }
 

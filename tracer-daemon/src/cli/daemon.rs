@@ -1,3 +1,4 @@
+mod complaints;
 mod configuration;
 mod looks;
 mod manager;

@@ -6,6 +6,7 @@ mod daemon;
 mod doctor;
 mod generate;
 mod outcome;
+mod parse_files;
 mod report;
 mod run;
 mod seized;
@@ -51,6 +52,8 @@ enum Command {
     Top(top::Top),
     #[command(hide = true)]
     TraceWindow(trace_window::TraceWindow),
+    #[command(hide = true)]
+    ParseFiles(parse_files::ParseFiles),
     /// Look at one address space: its areas, its holes, the limit
     Vmas(vmas::Vmas),
     /// Render a recording
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Daemon(command) => command.execute(cli.verbose),
         Command::Top(command) => command.execute(cli.verbose),
         Command::TraceWindow(command) => command.execute(cli.verbose),
+        Command::ParseFiles(command) => command.execute(),
         Command::Vmas(command) => command.execute(),
         Command::Report(command) => command.execute(),
         Command::Doctor(command) => command.execute(),

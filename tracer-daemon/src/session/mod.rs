@@ -5,7 +5,9 @@ mod address_space;
 mod allocator;
 mod cost;
 mod fault_sampler;
+mod files;
 mod finish;
+mod helper;
 mod machine;
 mod names;
 mod naming;
@@ -44,6 +46,7 @@ use crate::{
     census::{ProcRoot, ProcessStat},
     decode::{decode, trimmed},
     error::Error,
+    parser,
     probes::{
         attach::{Attached, attach},
         catalog::{self, Backend},
@@ -109,7 +112,7 @@ impl Session {
             ring,
             logger,
             state: State::new(kernel_names),
-            unwinder: Unwinder::start(root.clone(), readers.clone())
+            unwinder: Unwinder::start(root.clone(), readers.clone(), parser::command)
                 .map_err(|error| Error::Lost(format!("no thread for stacks: {error}")))?,
             space: AddressSpaceWatch::new(readers, options.requests.clone()),
             cost: CostMeter::new(Instant::now()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    naming::unnamed,
+    naming::without_names,
     unwinder::{BuildIds, Order, Unwinder},
 };
 use crate::aggregate::{
@@ -43,7 +43,7 @@ pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>
     });
     let heaviest: Vec<(StackKey, StackSum)> =
         heaviest.into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
-    let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| unnamed(key, *sum)).collect();
+    let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| without_names(key, *sum)).collect();
     let fates: Vec<_> = heaviest
         .iter()
         .map(|(key, _)| blocks.map(|all| (all.of(key), all.resizes_of(key))))

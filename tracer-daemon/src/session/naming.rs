@@ -1,25 +1,33 @@
-//! What the unwinding thread knows: which code the processes have mapped, and the unwind tables and
-//! names of that code. Where an address lies must be found out while its process lives; what it is
-//! called can wait for the end.
+//! What the unwinding thread knows: which code the processes have mapped. The unwind tables and names of that
+//! code a parser knows. Where an address lies must be found out while its process lives; what it is called
+//! can wait for the end.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use super::unwinder::BuildIds;
+use super::{
+    helper::{Failure, Helper},
+    unwinder::BuildIds,
+};
 use crate::{
     aggregate::{
-        snapshot::{Frame, StackTotals},
+        snapshot::StackTotals,
         stacks::{Program, Sample, StackKey, StackSum},
     },
     census::ProcRoot,
+    parser::message::{Addresses, Code, FileId, Mapping, Names, Stack},
     source::Readers,
-    symbolize::{Innermost, Location, Modules, Symbolizer, build_id},
-    unwind::{Image, Library, StackCopy, by_frame_pointers},
+    symbolize::{Location, Modules, Place, Symbolizer, unnamed},
+    unwind::by_frame_pointers,
 };
 
 const NS: f64 = 1e9;
+const VDSO: &str = "[vdso]";
 
 /// Programs whose mappings are remembered.
 const MOST_PROGRAMS: usize = 4096;
@@ -30,32 +38,41 @@ const MOST_LOCATIONS: usize = 1 << 20;
 const SHARE_OF_READING: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
+/// With less time than this for a stack's names, none are looked for: a file would be blamed that is like others.
+const LEAST_NAMING: Duration = Duration::from_millis(500);
+
 /// Where addresses lie, by process and program.
 pub(super) struct Naming {
     root: ProcRoot,
     readers: Readers,
-    library: Library,
+    helper: Helper,
     images: HashMap<Program, Known>,
-    locations: HashMap<(Program, u64), Location>,
+    locations: HashMap<(Program, u64), Place>,
     symbolizer: Symbolizer,
 }
 
 struct Known {
-    image: Image,
+    modules: Modules,
+    /// Its number for the parser.
+    number: u32,
+    /// The files of the mappings, one by one.
+    files: Vec<Option<FileId>>,
+    /// The parser that knows it.
+    known_to: Option<u32>,
     /// When it is worth to look again.
     again: Instant,
 }
 
 impl Naming {
-    /// Nothing known yet.
-    pub(super) fn new(root: ProcRoot, readers: Readers) -> Self {
+    /// Nothing known yet. Starts a parser, by this command.
+    pub(super) fn new(root: ProcRoot, readers: Readers, parser: fn() -> Command) -> Self {
         Self {
             root,
             readers,
-            library: Library::new(),
+            helper: Helper::start(parser),
             images: HashMap::new(),
             locations: HashMap::new(),
-            symbolizer: Symbolizer::new(),
+            symbolizer: Symbolizer::default(),
         }
     }
 
@@ -84,55 +101,119 @@ impl Naming {
         let again = Instant::now() + (took * SHARE_OF_READING).max(SHORTEST_PAUSE);
         // One that is ending has no mappings any more; those that it had still tell more.
         match (read.filter(|modules| !modules.is_empty()), self.images.get_mut(&program)) {
-            (Some(modules), _) => {
-                if self.images.len() >= MOST_PROGRAMS {
+            (Some(modules), known) => {
+                let number = known.map(|known| known.number);
+                if number.is_none() && self.images.len() >= MOST_PROGRAMS {
                     self.images.clear();
                 }
-                let mut image = Image::new(modules);
-                image.read_tables(&mut self.library);
-                self.images.insert(program, Known { image, again });
+                let number = number.unwrap_or(self.images.len() as u32);
+                let known = Known { modules, number, files: Vec::new(), known_to: None, again };
+                self.images.insert(program, known);
+                // While its files are there.
+                let _ = self.tell(program);
             }
             (None, Some(known)) => known.again = again,
             (None, None) => {}
         }
     }
 
-    /// The addresses of a stack, innermost first.
-    pub(super) fn unwind(&mut self, sample: &Sample) -> StackKey {
-        let (program, stack) = (sample.program, &*sample.stack);
-        if !self.images.contains_key(&program) {
-            self.know(program);
+    /// Has the parser know a program. The number that it has there; `None`: nobody knows it.
+    fn tell(&mut self, program: Program) -> Result<Option<u32>, Failure> {
+        loop {
+            let Some(known) = self.images.get_mut(&program) else { return Ok(None) };
+            let parser = self.helper.generation();
+            if known.known_to == Some(parser) {
+                return Ok(Some(known.number));
+            }
+            let (files, mappings) = mappings(&known.modules, &mut self.helper);
+            if self.helper.generation() != parser {
+                continue;
+            }
+            known.files = files;
+            match self.helper.image(known.number, mappings) {
+                Ok(()) => known.known_to = Some(parser),
+                Err(Failure::Replaced) => {}
+                Err(Failure::Unanswered) => return Err(Failure::Unanswered),
+            }
         }
-        let (mut frames, unmapped) = self.frames(program, stack);
-        let now = Instant::now();
-        if unmapped && self.images.get(&program).is_some_and(|known| now >= known.again) {
-            self.know(program);
-            (frames, _) = self.frames(program, stack);
-        }
-        self.locate(program, &frames);
-        StackKey { process: program.0, program: program.1, kind: sample.kind, frames }
     }
 
-    fn frames(&mut self, program: Program, stack: &StackCopy) -> (Vec<u64>, bool) {
-        match self.images.get_mut(&program) {
-            Some(known) => known.image.unwind(stack, &mut self.library),
-            // Where frame pointers lead cannot be checked either.
-            None => (by_frame_pointers(stack).into_iter().take(1).collect(), true),
+    /// The addresses of stacks, innermost first; `None`: they cannot be told.
+    pub(super) fn unwind(&mut self, samples: &[Sample]) -> Vec<Option<StackKey>> {
+        for sample in samples {
+            if !self.images.contains_key(&sample.program) {
+                self.know(sample.program);
+            }
+        }
+        let all: Vec<_> = samples.iter().collect();
+        let mut found = self.addresses(&all);
+        let now = Instant::now();
+        let images = &self.images;
+        let (again, samples_again): (Vec<_>, Vec<_>) = found
+            .iter_mut()
+            .zip(samples)
+            .filter(|(addresses, sample)| {
+                let unmapped = addresses.as_ref().is_some_and(|addresses| addresses.unmapped);
+                unmapped && images.get(&sample.program).is_some_and(|known| now >= known.again)
+            })
+            .unzip();
+        let programs: HashSet<Program> =
+            samples_again.iter().map(|sample| sample.program).collect();
+        programs.into_iter().for_each(|program| self.know(program));
+        for (place, addresses) in again.into_iter().zip(self.addresses(&samples_again)) {
+            *place = addresses;
+        }
+        let found = found.into_iter().zip(samples);
+        found.map(|(addresses, sample)| Some(self.located(sample, addresses?.frames))).collect()
+    }
+
+    /// Has stacks unwound.
+    fn addresses(&mut self, samples: &[&Sample]) -> Vec<Option<Addresses>> {
+        loop {
+            let parser = self.helper.generation();
+            let numbers: Vec<_> = samples.iter().map(|sample| self.tell(sample.program)).collect();
+            if self.helper.generation() != parser {
+                continue;
+            }
+            let known = samples.iter().zip(&numbers);
+            let stacks: Vec<_> = known
+                .filter_map(|(sample, number)| Some(stack(sample, (*number).ok()??)))
+                .collect();
+            let none = stacks.is_empty();
+            let answer = if none { Ok(Vec::new()) } else { self.helper.unwind(stacks) };
+            let mut answers = match answer {
+                Ok(answers) => answers.into_iter(),
+                Err(Failure::Replaced) => continue,
+                Err(Failure::Unanswered) => Vec::new().into_iter(),
+            };
+            let each = samples.iter().zip(numbers);
+            return each
+                .map(|(sample, number)| match number {
+                    Ok(Some(_)) => answers.next(),
+                    // Where frame pointers lead cannot be checked either.
+                    Ok(None) => {
+                        let frames = by_frame_pointers(&sample.stack).into_iter().take(1).collect();
+                        Some(Addresses { frames, unmapped: true })
+                    }
+                    Err(_) => None,
+                })
+                .collect();
         }
     }
 
     /// Keeps where addresses lie: code may be unmapped, and others take its place.
-    fn locate(&mut self, program: Program, frames: &[u64]) {
-        let Some(known) = self.images.get(&program) else {
-            return;
-        };
-        for &address in frames {
-            if self.locations.len() < MOST_LOCATIONS
-                && let Some(location) = known.image.locate(address)
-            {
-                self.locations.entry((program, address)).or_insert(location);
+    fn located(&mut self, sample: &Sample, frames: Vec<u64>) -> StackKey {
+        let program = sample.program;
+        if let Some(known) = self.images.get(&program) {
+            for &address in &frames {
+                if self.locations.len() < MOST_LOCATIONS
+                    && let Some(place) = known.place(address)
+                {
+                    self.locations.entry((program, address)).or_insert(place);
+                }
             }
         }
+        StackKey { process: program.0, program: program.1, kind: sample.kind, frames }
     }
 
     /// The build-ids of the files that addresses were found in, by the files' names. Two builds of one
@@ -140,11 +221,11 @@ impl Naming {
     pub(super) fn build_ids(&self) -> BuildIds {
         let mut builds = BuildIds::new();
         let mut seen = HashSet::new();
-        for location in self.locations.values() {
-            if seen.insert((&location.module, &location.source)) {
-                let build = build_id(location);
+        for place in self.locations.values() {
+            if seen.insert((&place.module, place.file)) {
+                let build = place.file.and_then(|file| self.helper.files.build_id(file)).cloned();
                 builds
-                    .entry(location.module.display().to_string())
+                    .entry(place.module.display().to_string())
                     .and_modify(|known| {
                         if *known != build {
                             *known = None;
@@ -156,42 +237,100 @@ impl Naming {
         builds
     }
 
-    /// A stack with the places of its frames, and with their names if so wanted.
-    pub(super) fn totals(&mut self, key: &StackKey, sum: StackSum, named: bool) -> StackTotals {
+    /// A stack with the places of its frames, and with their names if those are wanted and found by then.
+    pub(super) fn totals(
+        &mut self,
+        key: &StackKey,
+        sum: StackSum,
+        named: Option<Instant>,
+    ) -> StackTotals {
         let program = (key.process, key.program);
-        let locations: Vec<_> = key
+        let places: Vec<_> = key
             .frames
             .iter()
             .map(|&address| self.locations.get(&(program, address)).cloned())
             .collect();
-        let frames = if named {
-            self.symbolizer.frames(&locations, &key.frames, Innermost::Instruction)
-        } else {
-            locations
-                .iter()
-                .zip(&key.frames)
-                .map(|(place, &ip)| frame(place.as_ref(), ip))
-                .collect()
+        let frames = match named {
+            Some(deadline) => self
+                .symbolizer
+                .frames(&places, &key.frames, |code| names(&mut self.helper, code, deadline)),
+            None => {
+                let each = places.iter().zip(&key.frames);
+                each.map(|(place, &address)| unnamed(place.as_ref(), address)).collect()
+            }
         };
-        StackTotals { frames, ..unnamed(key, sum) }
+        StackTotals { frames, ..without_names(key, sum) }
     }
 }
 
-/// A frame without a name.
-fn frame(location: Option<&Location>, address: u64) -> Frame {
-    Frame {
-        module: location.map(|location| location.module.display().to_string()),
-        offset: location.map_or(address, |location| location.file_offset),
-        ..Frame::default()
+impl Known {
+    /// What lies at an address.
+    fn place(&self, address: u64) -> Option<Place> {
+        let (index, Location { module, file_offset, .. }) = self.modules.locate_in(address)?;
+        let file = self.files.get(index).copied().flatten();
+        Some(Place { module, offset: file_offset, file })
+    }
+}
+
+/// What a parser is told of a process's code, and the files of that.
+fn mappings(modules: &Modules, helper: &mut Helper) -> (Vec<Option<FileId>>, Vec<Mapping>) {
+    let mut known = HashMap::new();
+    let all = modules.iter().map(|(start, end, location)| {
+        let file = location.and_then(|location| {
+            let key = (&location.module, &location.source);
+            *known.entry(key).or_insert_with(|| helper.file(location))
+        });
+        let code = match (location, file) {
+            (Some(location), Some(file)) => Code::File(file, location.file_offset),
+            (Some(location), None) if &*location.module == Path::new(VDSO) => {
+                Code::Vdso(location.file_offset)
+            }
+            _ => Code::Elsewhere,
+        };
+        (file, Mapping { start, end, code })
+    });
+    all.unzip()
+}
+
+fn stack(sample: &Sample, image: u32) -> Stack<'_> {
+    let registers = zerocopy::transmute!(sample.stack.registers);
+    Stack { image, registers, bytes: Cow::Borrowed(&sample.stack.bytes) }
+}
+
+/// The names of places in files. Each time half of what is left may be taken: a file that takes all of its
+/// share leaves as much to the others.
+fn names(helper: &mut Helper, code: &[(FileId, u64)], deadline: Instant) -> Option<Vec<Names>> {
+    loop {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / 2;
+        if share < LEAST_NAMING {
+            return None;
+        }
+        let parser = helper.generation();
+        let asked: Vec<_> = code.iter().copied().filter(|(file, _)| helper.has(*file)).collect();
+        if helper.generation() != parser {
+            continue;
+        }
+        let found =
+            if asked.is_empty() { Ok(Vec::new()) } else { helper.name(asked.clone(), now + share) };
+        match found {
+            Ok(found) => {
+                let mut found: HashMap<_, _> = asked.into_iter().zip(found).collect();
+                let each = code.iter().map(|place| found.remove(place).unwrap_or_default());
+                return Some(each.collect());
+            }
+            Err(Failure::Replaced) => {}
+            Err(Failure::Unanswered) => return None,
+        }
     }
 }
 
 /// A stack without names and places.
-pub(super) fn unnamed(key: &StackKey, sum: StackSum) -> StackTotals {
+pub(super) fn without_names(key: &StackKey, sum: StackSum) -> StackTotals {
     StackTotals {
         kind: key.kind.name().to_owned(),
         place: key.kind.place().map(str::to_owned),
-        frames: key.frames.iter().map(|&address| frame(None, address)).collect(),
+        frames: key.frames.iter().map(|&address| unnamed(None, address)).collect(),
         count: sum.count,
         bytes: sum.bytes,
         seconds: (sum.duration_ns > 0).then(|| sum.duration_ns as f64 / NS),

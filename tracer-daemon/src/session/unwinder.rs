@@ -1,13 +1,10 @@
-//! Stacks are unwound and named by a thread of their own: neither a hostile binary nor a large one
-//! keeps the ring buffer waiting.
+//! Stacks are unwound and named by a thread of their own, which asks a parser: neither a hostile binary nor a
+//! large one keeps the ring buffer waiting.
 
 use std::{
     collections::BTreeMap,
-    panic,
-    sync::{
-        Once,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    process::Command,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +21,8 @@ use crate::{
 
 /// Requests that wait for the thread.
 const QUEUE: usize = 256;
+/// Stacks that the parser is handed at once.
+const BATCH: usize = 32;
 /// Unwound stacks that wait for the session; small, unlike what they were made from.
 const RESULTS: usize = 4096;
 /// Named stacks that wait for the session.
@@ -33,8 +32,8 @@ const READING_TIME: Duration = Duration::from_secs(2);
 /// How long the end of a window may wait for what is yet to be unwound.
 const UNWINDING_TIME: Duration = Duration::from_secs(5);
 
-/// The name of the thread.
-const NAME: &str = "unwinder";
+/// How long a session waits at its end for the thread to end its parser.
+const ENDING_TIME: Duration = Duration::from_secs(5);
 
 /// By the names of files; none where it is not known.
 pub(super) type BuildIds = BTreeMap<String, Option<String>>;
@@ -43,7 +42,7 @@ enum Request {
     Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
     Unwind(Sample),
-    Name(Vec<(StackKey, StackSum)>, Order, SyncSender<(usize, StackTotals)>),
+    Name(Vec<(StackKey, StackSum)>, Order, Instant, SyncSender<(usize, StackTotals)>),
     BuildIds(SyncSender<BuildIds>),
 }
 
@@ -56,26 +55,44 @@ pub(super) enum Order {
     NamesOnly,
 }
 
-/// The session's end of the thread. It is not waited for: a thread that is busy with a binary made
-/// to hurt ends with the process.
+/// An unwound stack, or of one that could not be unwound the number that it stands for.
+type Outcome = Result<Unwound, u64>;
+
+/// The session's end of the thread.
 pub(super) struct Unwinder {
     requests: SyncSender<Request>,
-    results: Receiver<Unwound>,
+    results: Receiver<Outcome>,
     /// Calls and faults whose stacks are with the thread.
     under_way: u64,
+    /// Behind the channels, for without them the thread ends.
+    _end: End,
+}
+
+/// Waits for the thread when it is dropped, so that its parser has been waited for, but not for ever: it may
+/// be reading a file system that does not answer.
+struct End(Receiver<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.recv_timeout(ENDING_TIME);
+    }
 }
 
 impl Unwinder {
-    /// Starts the thread.
-    pub(super) fn start(root: ProcRoot, readers: Readers) -> std::io::Result<Self> {
-        static QUIET: Once = Once::new();
-        QUIET.call_once(keep_panics_quiet);
+    /// Starts the thread, and a parser by this command.
+    pub(super) fn start(
+        root: ProcRoot,
+        readers: Readers,
+        parser: fn() -> Command,
+    ) -> std::io::Result<Self> {
         let (requests, inbox) = sync_channel(QUEUE);
         let (outbox, results) = sync_channel(RESULTS);
-        thread::Builder::new()
-            .name(NAME.to_owned())
-            .spawn(move || serve(&mut Naming::new(root, readers), &inbox, &outbox))?;
-        let unwinder = Self { requests, results, under_way: 0 };
+        let (lives, end) = sync_channel(0);
+        thread::Builder::new().name("unwinder".to_owned()).spawn(move || {
+            serve(&mut Naming::new(root, readers, parser), &inbox, &outbox);
+            drop::<SyncSender<()>>(lives);
+        })?;
+        let unwinder = Self { requests, results, under_way: 0, _end: End(end) };
         // It is ready when the first program is, and does not have to be started then.
         unwinder.ask(Request::Ready);
         Ok(unwinder)
@@ -96,9 +113,8 @@ impl Unwinder {
 
     /// Takes in what has been unwound, and hands over what is to be.
     pub(super) fn exchange(&mut self, stacks: &mut Stacks) {
-        for unwound in self.results.try_iter() {
-            self.under_way -= unwound.sum.count;
-            stacks.add(unwound);
+        while let Ok(outcome) = self.results.try_recv() {
+            self.take(outcome, stacks);
         }
         for program in stacks.take_loaded() {
             // With the queue full it is found out at the next stack.
@@ -117,6 +133,19 @@ impl Unwinder {
         }
     }
 
+    fn take(&mut self, outcome: Outcome, stacks: &mut Stacks) {
+        match outcome {
+            Ok(unwound) => {
+                self.under_way -= unwound.sum.count;
+                stacks.add(unwound);
+            }
+            Err(count) => {
+                self.under_way -= count;
+                stacks.give_up(count);
+            }
+        }
+    }
+
     /// Waits until all stacks are unwound, for a while.
     pub(super) fn finish(&mut self, stacks: &mut Stacks) {
         let deadline = Instant::now() + UNWINDING_TIME;
@@ -127,10 +156,7 @@ impl Unwinder {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.results.recv_timeout(left) {
-                Ok(unwound) => {
-                    self.under_way -= unwound.sum.count;
-                    stacks.add(unwound);
-                }
+                Ok(outcome) => self.take(outcome, stacks),
                 Err(_) => break,
             }
         }
@@ -150,7 +176,7 @@ impl Unwinder {
         mut take: impl FnMut(usize, StackTotals),
     ) -> bool {
         let (answers, answered) = sync_channel(ANSWERS);
-        if self.requests.try_send(Request::Name(stacks, order, answers)).is_err() {
+        if self.requests.try_send(Request::Name(stacks, order, deadline, answers)).is_err() {
             return false;
         }
         loop {
@@ -169,19 +195,10 @@ impl Unwinder {
     }
 }
 
-/// What goes wrong with a binary made to hurt is caught, and costs its names. It is nothing that people
-/// should have to read.
-fn keep_panics_quiet() {
-    let others = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| match thread::current().name() {
-        Some(NAME) => log::debug!("{panic}"),
-        _ => others(panic),
-    }));
-}
-
 /// The thread. It ends when nobody wants anything any more.
-fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Unwound>) {
-    while let Ok(request) = inbox.recv() {
+fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Outcome>) {
+    let mut next = None;
+    while let Some(request) = next.take().or_else(|| inbox.recv().ok()) {
         match request {
             Request::Ready(done) => {
                 let _ = done.send(());
@@ -197,25 +214,51 @@ fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Unw
                 let _ = answer.send(naming.build_ids());
             }
             Request::Unwind(sample) => {
-                let (key, Sample { sum, id, .. }) = (naming.unwind(&sample), sample);
-                if outbox.send(Unwound { key, sum, id }).is_err() {
-                    return;
-                }
-            }
-            Request::Name(stacks, order, answers) => {
-                let passes: &[bool] = match order {
-                    Order::PlacesFirst => &[false, true],
-                    Order::NamesOnly => &[true],
-                };
-                let all = passes.iter().flat_map(|named| {
-                    stacks.iter().enumerate().map(|(index, stack)| (*named, index, stack))
-                });
-                for (named, index, (key, sum)) in all {
-                    if answers.send((index, naming.totals(key, *sum, named))).is_err() {
-                        break;
+                let mut batch = vec![sample];
+                next = more(&mut batch, inbox);
+                let keys = naming.unwind(&batch);
+                for (key, Sample { sum, id, .. }) in keys.into_iter().zip(batch) {
+                    let outcome = key.map(|key| Unwound { key, sum, id }).ok_or(sum.count);
+                    if outbox.send(outcome).is_err() {
+                        return;
                     }
                 }
             }
+            Request::Name(stacks, order, deadline, answers) => {
+                name(naming, &stacks, order, deadline, &answers);
+            }
+        }
+    }
+}
+
+/// Takes in the stacks that wait as well. Returns the request that came behind them.
+fn more(batch: &mut Vec<Sample>, inbox: &Receiver<Request>) -> Option<Request> {
+    while batch.len() < BATCH {
+        match inbox.try_recv().ok()? {
+            Request::Unwind(sample) => batch.push(sample),
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+fn name(
+    naming: &mut Naming,
+    stacks: &[(StackKey, StackSum)],
+    order: Order,
+    deadline: Instant,
+    answers: &SyncSender<(usize, StackTotals)>,
+) {
+    let passes: &[Option<Instant>] = match order {
+        Order::PlacesFirst => &[None, Some(deadline)],
+        Order::NamesOnly => &[Some(deadline)],
+    };
+    let all = passes
+        .iter()
+        .flat_map(|named| stacks.iter().enumerate().map(|(index, stack)| (*named, index, stack)));
+    for (named, index, (key, sum)) in all {
+        if answers.send((index, naming.totals(key, *sum, named))).is_err() {
+            break;
         }
     }
 }
@@ -231,6 +274,19 @@ mod tests {
     use super::*;
     use crate::{aggregate::stack_kind::StackKind, unwind::StackCopy};
 
+    /// This program, as the parser of the other tests.
+    fn parser() -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["--exact", "session::unwinder::tests::serves", "--ignored", "--nocapture"]);
+        command
+    }
+
+    #[test]
+    #[ignore = "is what `parser` starts"]
+    fn serves() {
+        crate::parser::serve().unwrap();
+    }
+
     #[test]
     fn a_stack_goes_there_and_comes_back_with_names() {
         let rip = libc::malloc as *const () as u64;
@@ -239,7 +295,8 @@ mod tests {
         let program = (ProcessId::new(std::process::id(), 0), 0);
         let sum = StackSum { count: 2, bytes: 4096, duration_ns: 500 };
         let mut stacks = Stacks::default();
-        let mut unwinder = Unwinder::start(ProcRoot::default(), Readers::default()).unwrap();
+        let mut unwinder =
+            Unwinder::start(ProcRoot::default(), Readers::default(), parser).unwrap();
         unwinder.know(program);
         for _ in 0..2 * QUEUE {
             let kind = StackKind::Call(Syscall::Mmap);

@@ -1,10 +1,6 @@
-use std::{
-    collections::HashMap,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
+use super::elf_file::Source;
 use crate::census::{Area, CensusError, ProcRoot};
 
 /// A place in a file that a process has mapped.
@@ -15,7 +11,7 @@ pub struct Location {
     /// Bytes from the beginning of the file.
     pub file_offset: u64,
     /// Where this process can open the file while the other lives.
-    pub(crate) source: Option<Arc<Path>>,
+    pub(crate) source: Option<Source>,
     /// The file had been removed or replaced: what `module` names now is another one.
     pub(crate) deleted: bool,
     /// Its inode number, to be compared before a file of that name is taken for it.
@@ -70,16 +66,13 @@ impl Modules {
     /// The file and place behind an address of code; `None` if there is no code or no file.
     #[must_use]
     pub fn locate(&self, address: u64) -> Option<Location> {
-        let mapping = self.mapping(address)?;
-        let mut location = mapping.location.clone()?;
-        location.file_offset = location.file_offset.checked_add(address - mapping.start)?;
-        Some(location)
+        Some(self.locate_in(address)?.1)
     }
 
     /// Whether code can run at this address.
     #[must_use]
     pub fn is_executable(&self, address: u64) -> bool {
-        self.mapping(address).is_some()
+        self.index(address).is_some()
     }
 
     /// Whether there is no code at all.
@@ -87,23 +80,18 @@ impl Modules {
         self.mappings.is_empty()
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.mappings.len()
+    /// Where each begins and ends, in ascending order, and the place of its beginning.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64, Option<&Location>)> {
+        self.mappings.iter().map(|mapping| (mapping.start, mapping.end, mapping.location.as_ref()))
     }
 
-    /// The number of the mapping that holds an address, and the place behind that.
-    pub(crate) fn find(&self, address: u64) -> Option<(usize, Option<Location>)> {
-        Some((self.index(address)?, self.locate(address)))
-    }
-
-    /// The file that a mapping shows.
-    pub(crate) fn file(&self, index: usize) -> Option<&Location> {
-        self.mappings.get(index)?.location.as_ref()
-    }
-
-    fn mapping(&self, address: u64) -> Option<&Mapping> {
-        self.mappings.get(self.index(address)?)
+    /// The same, and the number of the mapping.
+    pub(crate) fn locate_in(&self, address: u64) -> Option<(usize, Location)> {
+        let index = self.index(address)?;
+        let mapping = self.mappings.get(index)?;
+        let mut location = mapping.location.clone()?;
+        location.file_offset = location.file_offset.checked_add(address - mapping.start)?;
+        Some((index, location))
     }
 
     fn index(&self, address: u64) -> Option<usize> {
@@ -118,7 +106,7 @@ fn file(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Location> {
     Some(Location {
         module: path.into(),
         file_offset: 0,
-        source: source(proc_root, pid, area, path).map(Arc::from),
+        source: source(proc_root, pid, area, path),
         deleted: area.deleted,
         inode: area.inode,
     })
@@ -127,19 +115,21 @@ fn file(proc_root: &ProcRoot, pid: u32, area: &Area) -> Option<Location> {
 /// A path that leads to the very file. A mount namespace has paths of its own; in another root of the same
 /// namespace they are shown to us as ours. For a file that has been removed, or mounted over, only
 /// `map_files` leads there, which wants `CAP_CHECKPOINT_RESTORE`.
-fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<PathBuf> {
-    let itself = proc_root.file(pid, &format!("map_files/{:x}-{:x}", area.start, area.end));
+fn source(proc_root: &ProcRoot, pid: u32, area: &Area, path: &Path) -> Option<Source> {
+    let link = format!("map_files/{:x}-{:x}", area.start, area.end);
+    let itself = Source::Itself(proc_root.file(pid, &link).into());
     if area.deleted {
         return Some(itself);
     }
-    let named = proc_root.file(pid, "root").join(path.strip_prefix("/").ok()?);
-    let inode = |path: &Path| path.metadata().ok().map(|file| file.ino());
-    let is_it = |path: &Path| inode(path) == Some(area.inode);
-    Some(match path {
-        _ if is_it(&named) => named,
-        _ if is_it(path) => path.to_path_buf(),
-        _ if inode(&itself).is_some() => itself,
-        _ => named,
+    path.strip_prefix("/").ok()?;
+    let named = Source::Beneath { root: proc_root.file(pid, "root").into(), path: path.into() };
+    let ours = Source::ours(path);
+    let is_it = |source: &Source| source.inode() == Some(area.inode);
+    Some(match () {
+        () if is_it(&named) => named,
+        () if is_it(&ours) => ours,
+        () if itself.inode().is_some() => itself,
+        () => named,
     })
 }
 
@@ -170,10 +160,16 @@ ffffffffffffe000-fffffffffffff000 r-xp fffffffffffff000 00:00 0 [vdso]
         let location = modules.locate(0x3010).unwrap();
         assert_eq!(&*location.module, Path::new("/bin/a b"));
         assert_eq!(location.file_offset, 0x2010);
-        assert!(location.source.unwrap().ends_with("proc/1/root/bin/a b"));
+        let Some(Source::Beneath { root, path }) = location.source else {
+            unreachable!("a file of its own root is found there")
+        };
+        assert!(root.ends_with("proc/1/root") && path.ends_with("bin/a b"));
         let replaced = modules.locate(0x7000).unwrap();
         assert_eq!(&*replaced.module, Path::new("/bin/old"));
-        assert!(replaced.source.unwrap().ends_with("map_files/7000-8000"));
+        let Some(Source::Itself(link)) = replaced.source else {
+            unreachable!("a removed file has no path")
+        };
+        assert!(link.ends_with("map_files/7000-8000"));
     }
 
     #[test]

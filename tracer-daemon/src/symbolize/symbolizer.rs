@@ -1,107 +1,110 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
-use super::{
-    Location,
-    elf::{ElfFile, ElfNames},
+use crate::{
+    aggregate::snapshot::Frame,
+    parser::message::{FileId, Name, Names},
 };
-use crate::aggregate::snapshot::Frame;
-
-/// What the first address of a stack is. The others are return addresses, which can belong to
-/// another line or even function than the call before them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Innermost {
-    /// The instruction itself, as in a stack that was taken at an interrupt or a fault.
-    Instruction,
-    /// A return address as well.
-    ReturnAddress,
-}
 
 /// Places whose names are remembered at the most.
 const PLACE_LIMIT: usize = 1 << 16;
+/// Bytes of names that are taken and handed out in all. What comes after has none: names can be made to be
+/// long, and real ones have some ten megabytes.
+const MOST_BYTES: usize = 256 << 20;
 
-/// A function and its source, without the place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Name {
-    pub(crate) symbol: Option<String>,
-    pub(crate) file: Option<String>,
-    pub(crate) line: Option<u32>,
+/// Where an address lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The file as its process sees it, or a name in brackets.
+    pub(crate) module: Arc<Path>,
+    /// Bytes from the beginning of the file.
+    pub(crate) offset: u64,
+    /// The file, if it can be read.
+    pub(crate) file: Option<FileId>,
 }
 
-/// Names the places in programs. Not `Send`: it belongs to the thread that made it.
+/// Makes frames of the places of stacks, with names that somebody else finds.
 #[derive(Debug, Default)]
-pub struct Symbolizer {
-    elf: ElfNames,
-    places: HashMap<(ElfFile, u64), Arc<[Name]>>,
+pub(crate) struct Symbolizer {
+    places: HashMap<(FileId, u64), Arc<[Name]>>,
+    bytes: usize,
 }
 
 impl Symbolizer {
-    /// Knows nothing yet; files are read when they are needed.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    #[cfg(test)]
-    fn with_debug_directory(directory: std::path::PathBuf) -> Self {
-        Self { elf: ElfNames::with_debug_directory(directory), ..Self::default() }
-    }
-
-    /// The frames of a stack, innermost first. `locations` belong to `addresses` one by one;
-    /// functions that the compiler inlined have frames of their own, at the same place.
+    /// The frames of a stack, innermost first. `places` belong to `addresses` one by one; functions that
+    /// the compiler inlined have frames of their own, at the same place. `find` is asked for the names of
+    /// places in files, and answers for each or for none of them.
     ///
     /// What cannot be named stays without a name; nothing is an error.
-    pub fn frames(
+    pub(crate) fn frames(
         &mut self,
-        locations: &[Option<Location>],
+        places: &[Option<Place>],
         addresses: &[u64],
-        innermost: Innermost,
+        find: impl FnOnce(&[(FileId, u64)]) -> Option<Vec<Names>>,
     ) -> Vec<Frame> {
-        // A file is looked up once per stack: it may change between two of them.
-        let mut files = HashMap::new();
+        self.learn(places, find);
         let mut frames = Vec::with_capacity(addresses.len());
         for (index, &address) in addresses.iter().enumerate() {
-            let Some(location) = locations.get(index).and_then(Option::as_ref) else {
-                frames.push(Frame { offset: address, ..Frame::default() });
+            let Some(place) = places.get(index).and_then(Option::as_ref) else {
+                frames.push(unnamed(None, address));
                 continue;
             };
-            let is_return = index > 0 || innermost == Innermost::ReturnAddress;
-            let place = location.file_offset.saturating_sub(u64::from(is_return));
-            let file = files
-                .entry((location.source.as_deref(), &*location.module))
-                .or_insert_with(|| ElfFile::find(location));
-            let names = file.as_ref().map_or_else(unnamed, |file| self.names(file, place));
-            frames.extend(names.iter().map(|name| frame(location, name)));
+            let names = code(index, place).and_then(|code| self.places.get(&code));
+            match names.filter(|names| !names.is_empty()) {
+                Some(names) if self.bytes < MOST_BYTES => {
+                    self.bytes += names.iter().map(Name::bytes).sum::<usize>();
+                    frames.extend(names.iter().map(|name| named(place, name)));
+                }
+                _ => frames.push(unnamed(Some(place), address)),
+            }
         }
         frames
     }
 
-    fn names(&mut self, file: &ElfFile, place: u64) -> Arc<[Name]> {
-        if let Some(names) = self.places.get(&(file.clone(), place)) {
-            return Arc::clone(names);
-        }
+    /// Has names found for what is new.
+    fn learn(
+        &mut self,
+        places: &[Option<Place>],
+        find: impl FnOnce(&[(FileId, u64)]) -> Option<Vec<Names>>,
+    ) {
         if self.places.len() >= PLACE_LIMIT {
             self.places.clear();
         }
-        let names: Arc<[Name]> = match self.elf.names(file, place) {
-            Some(names) if !names.is_empty() => names.into(),
-            _ => unnamed(),
-        };
-        self.places.insert((file.clone(), place), Arc::clone(&names));
-        names
+        let all = places.iter().enumerate();
+        let mut new: Vec<_> =
+            all.filter_map(|(index, place)| code(index, place.as_ref()?)).collect();
+        new.sort_unstable();
+        new.dedup();
+        new.retain(|code| !self.places.contains_key(code));
+        if new.is_empty() || self.bytes >= MOST_BYTES {
+            return;
+        }
+        let found = find(&new).unwrap_or_default();
+        self.bytes += found.iter().flatten().map(Name::bytes).sum::<usize>();
+        self.places.extend(new.into_iter().zip(found.into_iter().map(Arc::from)));
     }
 }
 
-fn unnamed() -> Arc<[Name]> {
-    Arc::new([Name::default()])
+/// The code that a frame is at. All but the innermost are at return addresses, which can belong to another
+/// line or even function than the call before them.
+fn code(index: usize, place: &Place) -> Option<(FileId, u64)> {
+    Some((place.file?, place.offset.saturating_sub(u64::from(index > 0))))
 }
 
-fn frame(location: &Location, name: &Name) -> Frame {
+/// A frame without a name.
+pub(crate) fn unnamed(place: Option<&Place>, address: u64) -> Frame {
+    Frame {
+        module: place.map(|place| place.module.display().to_string()),
+        offset: place.map_or(address, |place| place.offset),
+        ..Frame::default()
+    }
+}
+
+fn named(place: &Place, name: &Name) -> Frame {
     Frame {
         symbol: name.symbol.clone(),
-        module: Some(location.module.display().to_string()),
-        offset: location.file_offset,
         file: name.file.clone(),
         line: name.line,
+        ..unnamed(Some(place), place.offset)
     }
 }
 

@@ -1,12 +1,49 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
+    fs::File,
+    num::NonZeroU32,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::Path,
 };
 
-use super::{super::Modules, *};
+use super::{
+    super::{ElfFile, ElfNames, Location, Modules},
+    *,
+};
 use crate::census::ProcRoot;
+
+/// Names stacks as a session does, without a parser between.
+#[derive(Default)]
+struct Reader {
+    symbolizer: Symbolizer,
+    names: ElfNames,
+    files: Vec<(Location, Option<File>)>,
+}
+
+impl Reader {
+    fn frames(&mut self, stack: &[Option<Location>], addresses: &[u64]) -> Vec<Frame> {
+        let places: Vec<_> = stack.iter().map(|at| at.as_ref().map(|at| self.place(at))).collect();
+        let Self { symbolizer, names, files } = self;
+        symbolizer.frames(&places, addresses, |code| {
+            let file = |id: FileId| files[id.0.get() as usize - 1].1.as_ref().unwrap();
+            let each = code.iter().map(|(id, offset)| names.names(*id, file(*id), *offset));
+            Some(each.map(Option::unwrap_or_default).collect())
+        })
+    }
+
+    fn place(&mut self, location: &Location) -> Place {
+        let start = Location { file_offset: 0, ..location.clone() };
+        let index = self.files.iter().position(|(known, _)| *known == start).unwrap_or_else(|| {
+            let file = ElfFile::find(location).and_then(|file| file.open());
+            self.files.push((start, file));
+            self.files.len() - 1
+        });
+        let id = FileId(NonZeroU32::new(index as u32 + 1).unwrap());
+        let file = self.files[index].1.is_some().then_some(id);
+        Place { module: Arc::clone(&location.module), offset: location.file_offset, file }
+    }
+}
 
 #[inline(never)]
 fn outer_function(value: u64) -> u64 {
@@ -35,9 +72,9 @@ fn own_modules() -> Modules {
     Modules::read(&ProcRoot::default(), std::process::id()).unwrap()
 }
 
-fn frames_of(address: u64, innermost: Innermost) -> Vec<Frame> {
+fn frames_of(address: u64) -> Vec<Frame> {
     let location = own_modules().locate(address);
-    Symbolizer::new().frames(&[location], &[address], innermost)
+    Reader::default().frames(&[location], &[address])
 }
 
 fn address_of(function: fn(u64) -> u64) -> u64 {
@@ -47,7 +84,7 @@ fn address_of(function: fn(u64) -> u64) -> u64 {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
 fn a_function_of_this_program_has_a_name_and_a_line() {
-    let frames = frames_of(address_of(outer_function), Innermost::Instruction);
+    let frames = frames_of(address_of(outer_function));
     let outermost = frames.last().unwrap();
     let symbol = outermost.symbol.as_deref().unwrap();
     assert!(symbol.ends_with("outer_function"), "{symbol}");
@@ -59,8 +96,8 @@ fn a_function_of_this_program_has_a_name_and_a_line() {
 #[test]
 #[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
 fn inlined_functions_come_first() {
-    let inside = outer_function(1) - 1;
-    let frames = frames_of(inside, Innermost::ReturnAddress);
+    // Its address is behind the instruction.
+    let frames = frames_of(outer_function(1) - 2);
     let symbols: Vec<&str> = frames.iter().filter_map(|f| f.symbol.as_deref()).collect();
     assert_eq!(symbols.len(), 2, "{frames:?}");
     assert!(symbols[0].contains("inlined_function"), "{symbols:?}");
@@ -73,9 +110,9 @@ fn inlined_functions_come_first() {
 fn a_return_address_belongs_to_the_call_before_it() {
     let begin = address_of(outer_function);
     let location = own_modules().locate(begin);
-    let mut symbolizer = Symbolizer::new();
+    let mut symbolizer = Reader::default();
     let stack = [location.clone(), location];
-    let frames = symbolizer.frames(&stack, &[begin, begin], Innermost::Instruction);
+    let frames = symbolizer.frames(&stack, &[begin, begin]);
     let is_it = |frame: &Frame| {
         let symbol = frame.symbol.as_deref().unwrap_or_default();
         symbol.ends_with("outer_function")
@@ -87,14 +124,14 @@ fn a_return_address_belongs_to_the_call_before_it() {
 #[test]
 fn the_c_library_has_names_without_debug_information() {
     let malloc = libc::malloc as *const () as u64;
-    let frames = frames_of(malloc, Innermost::Instruction);
+    let frames = frames_of(malloc);
     let symbol = frames.last().unwrap().symbol.as_deref().unwrap();
     assert!(symbol.contains("malloc"), "{frames:?}");
 }
 
 #[test]
 fn what_is_in_no_file_goes_by_its_address() {
-    let frames = Symbolizer::new().frames(&[None], &[0x1234, 0x5678], Innermost::Instruction);
+    let frames = Reader::default().frames(&[None], &[0x1234, 0x5678]);
     assert_eq!(frames.len(), 2);
     assert_eq!((frames[0].offset, frames[1].offset), (0x1234, 0x5678));
     assert!(frames.iter().all(|f| f.symbol.is_none() && f.module.is_none()));
@@ -118,7 +155,7 @@ fn after_a_process_has_ended_only_the_very_file_will_do() {
     let mut other = same.clone();
     other.inode += 1;
     let named = |location| {
-        let frames = Symbolizer::new().frames(&[Some(location)], &[1], Innermost::Instruction);
+        let frames = Reader::default().frames(&[Some(location)], &[1]);
         frames[0].symbol.is_some()
     };
     assert!(named(same));
@@ -149,10 +186,10 @@ fn a_removed_file_is_still_read_where_permitted() {
     let address = start as u64 + (own.file_offset - page);
     let location = own_modules().locate(address).unwrap();
     assert_eq!((&*location.module, location.deleted), (&*copy, true));
-    if std::fs::metadata(location.source.as_deref().unwrap()).is_err() {
+    if ElfFile::find(&location).is_none() {
         return;
     }
-    let frames = Symbolizer::new().frames(&[Some(location)], &[address], Innermost::Instruction);
+    let frames = Reader::default().frames(&[Some(location)], &[address]);
     let symbol = frames.last().unwrap().symbol.as_deref().unwrap();
     assert!(symbol.ends_with("outer_function"), "{symbol}");
 }
@@ -174,8 +211,8 @@ fn what_was_stripped_off_is_found_by_build_id() {
     let offset = own_modules().locate(address_of(outer_function)).unwrap().file_offset;
     let stack = [Some(location(&path, offset, false))];
     let frames = |directory: &Path| {
-        let mut symbolizer = Symbolizer::with_debug_directory(directory.to_owned());
-        symbolizer.frames(&stack, &[1], Innermost::Instruction)
+        let names = ElfNames::with_debug_directory(directory.to_owned());
+        Reader { names, ..Reader::default() }.frames(&stack, &[1])
     };
     assert_eq!(frames(directory.path())[0].symbol, None);
     let place = directory.path().join(".build-id").join(&hex[0]);
@@ -197,12 +234,12 @@ fn broken_files_cost_names_only() {
         *byte = 0xff;
     }
     let contents: [&[u8]; 5] = [b"", b"\x7fELF", &own[..64], &own[..own.len() / 2], &scribbled];
-    let mut symbolizer = Symbolizer::new();
+    let mut symbolizer = Reader::default();
     for (index, content) in contents.iter().enumerate() {
         let path = directory.path().join(index.to_string());
         std::fs::write(&path, content).unwrap();
         let stack = [Some(location(&path, 0x1000, false)), Some(location(&path, u64::MAX, false))];
-        let frames = symbolizer.frames(&stack, &[1, 2], Innermost::Instruction);
+        let frames = symbolizer.frames(&stack, &[1, 2]);
         assert!(frames.len() >= 2);
         assert!(frames.iter().all(|frame| frame.module.is_some()));
     }
@@ -219,7 +256,7 @@ fn only_regular_files_that_are_still_the_same_are_opened() {
         (&exe, true),
     ] {
         let stack = [Some(location(path, 0, deleted))];
-        let frames = Symbolizer::new().frames(&stack, &[0], Innermost::Instruction);
+        let frames = Reader::default().frames(&stack, &[0]);
         assert_eq!(frames.len(), 1);
         assert_eq!(frames[0].symbol, None);
     }

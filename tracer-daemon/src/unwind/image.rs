@@ -1,111 +1,78 @@
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
     copy::StackCopy,
     frame::Step,
     library::Library,
     registers::Registers,
-    tables::Tables,
-    walk::{Code, walk},
+    walk::{Code as Program, walk},
 };
-use crate::symbolize::{Location, Modules};
+use crate::parser::message::{Code, Mapping};
 
-/// The code of a process as it was mapped at one moment, with the tables of its files.
+/// The code of a process as it was mapped at one moment.
 pub struct Image {
-    modules: Modules,
-    /// By the number of the mapping.
-    tables: Vec<Known>,
-}
-
-#[derive(Clone)]
-enum Known {
-    NotYet,
-    Tables(Option<Arc<Tables>>),
+    /// In ascending order.
+    mappings: Vec<Mapping>,
 }
 
 impl Image {
-    /// Of these mappings.
+    /// Of these mappings, in ascending order.
     #[must_use]
-    pub fn new(modules: Modules) -> Self {
-        Self { tables: vec![Known::NotYet; modules.len()], modules }
-    }
-
-    /// Whether code can run at this address.
-    #[must_use]
-    pub fn is_executable(&self, address: u64) -> bool {
-        self.modules.is_executable(address)
-    }
-
-    /// The file and place behind an address of code.
-    #[must_use]
-    pub fn locate(&self, address: u64) -> Option<Location> {
-        self.modules.locate(address)
-    }
-
-    /// Reads the tables of all its files, while they are there.
-    pub fn read_tables(&mut self, library: &mut Library) {
-        for index in 0..self.tables.len() {
-            self.tables(index, library);
-        }
+    pub fn new(mappings: Vec<Mapping>) -> Self {
+        Self { mappings }
     }
 
     /// The addresses of a stack, innermost first. `unmapped` tells whether an address was met that
     /// lies in no code: either the stack is not what it seems, or code was mapped since.
-    pub fn unwind(&mut self, stack: &StackCopy, library: &mut Library) -> (Vec<u64>, bool) {
+    pub fn unwind(&self, stack: &StackCopy, library: &mut Library) -> (Vec<u64>, bool) {
         let mut reader = Reader { image: self, library, unmapped: false };
         let frames = walk(&mut reader, stack);
-        let first = frames.first().is_some_and(|first| !reader.image.is_executable(*first));
+        let first = frames.first().is_some_and(|first| self.mapping(*first).is_none());
         (frames, reader.unmapped || first)
     }
 
-    fn tables(&mut self, index: usize, library: &mut Library) -> Option<Arc<Tables>> {
-        let place = self.tables.get_mut(index)?;
-        if let Known::Tables(known) = place {
-            return known.clone();
-        }
-        let location = self.modules.file(index);
-        let tables = location.and_then(|location| library.tables(location));
-        *place = Known::Tables(tables.clone());
-        tables
+    fn mapping(&self, address: u64) -> Option<&Mapping> {
+        let after = self.mappings.partition_point(|mapping| mapping.start <= address);
+        self.mappings.get(after.checked_sub(1)?).filter(|mapping| address < mapping.end)
+    }
+
+    /// What lies at an address.
+    pub(super) fn code(&self, address: u64) -> Option<Code> {
+        let mapping = self.mapping(address)?;
+        let inside = address - mapping.start;
+        Some(match mapping.code {
+            Code::Elsewhere => Code::Elsewhere,
+            Code::Vdso(offset) => Code::Vdso(offset.checked_add(inside)?),
+            Code::File(id, offset) => Code::File(id, offset.checked_add(inside)?),
+        })
     }
 }
 
 struct Reader<'a> {
-    image: &'a mut Image,
+    image: &'a Image,
     library: &'a mut Library,
     unmapped: bool,
 }
 
-impl Code for Reader<'_> {
+impl Program for Reader<'_> {
     fn is_code(&mut self, address: u64) -> bool {
-        let known = self.image.is_executable(address);
+        let known = self.image.mapping(address).is_some();
         self.unmapped |= !known;
         known
     }
 
     fn step(&mut self, address: u64, registers: &Registers, stack: &StackCopy) -> Step {
-        let Some((index, location)) = self.image.modules.find(address) else {
-            return Step::Unknown;
-        };
-        let Some((tables, location)) = self.image.tables(index, self.library).zip(location) else {
-            return Step::Unknown;
-        };
+        let Some(code) = self.image.code(address) else { return Step::Unknown };
+        let Some((tables, offset)) = self.library.tables(code) else { return Step::Unknown };
         let context = &mut self.library.context;
-        guarded(|| tables.step(location.file_offset, registers, stack, context)).unwrap_or_else(
-            || {
-                log::debug!("{}: its unwind tables are not used again", location.module.display());
-                self.library.condemn(&tables);
-                self.image.tables[index] = Known::Tables(None);
-                Step::Unknown
-            },
-        )
+        guarded(|| tables.step(offset, registers, stack, context)).unwrap_or_else(|| {
+            self.library.condemn(code);
+            Step::Unknown
+        })
     }
 }
 
-/// A file made to hurt might find a panic in the parser: that costs its tables, not the tracer.
+/// A file made to hurt might find a panic in the parser: that costs its tables, not all others'.
 pub(super) fn guarded<T>(parse: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(parse)).ok()
 }

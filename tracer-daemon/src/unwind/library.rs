@@ -2,85 +2,80 @@ use std::{collections::HashMap, fs::File, os::unix::fs::FileExt, path::Path, syn
 
 use gimli::UnwindContext;
 
-use super::tables::Tables;
+use super::{image::guarded, tables::Tables};
 use crate::{
     census::ProcRoot,
-    symbolize::{ElfFile, Location},
+    parser::message::{Code, FileId},
 };
 
 /// Bytes of unwind tables that are kept. What comes after has none: its stacks end early.
 const MOST_BYTES: usize = 256 << 20;
-/// Files whose tables, or the lack of them, are remembered.
-const MOST_FILES: usize = 4096;
 /// Bytes of the kernel's own library; it has two pages.
 const MOST_VDSO_BYTES: u64 = 64 << 10;
 const VDSO: &str = "[vdso]";
 
-/// Unwind tables, read once for each file and shared by all processes that have it mapped.
-pub struct Library {
-    files: HashMap<ElfFile, Option<Arc<Tables>>>,
-    bytes: usize,
-    vdso: Option<Arc<Tables>>,
-    pub(super) context: UnwindContext<usize>,
-}
+/// The tables of the library that the kernel maps into every 64-bit program.
+pub struct Vdso(Option<Arc<Tables>>);
 
-impl Default for Library {
-    fn default() -> Self {
-        Self::new()
+impl Vdso {
+    /// From this process's own copy.
+    #[must_use]
+    pub fn read() -> Self {
+        Self(vdso(&ProcRoot::default()).map(Arc::new))
     }
 }
 
+/// Unwind tables, read once for each file and shared by all processes that have it mapped.
+pub struct Library {
+    files: HashMap<FileId, Option<Arc<Tables>>>,
+    bytes: usize,
+    vdso: Option<Arc<Tables>>,
+    /// Hears of each file before its tables are looked at.
+    at_hand: Box<dyn Fn(FileId)>,
+    pub(super) context: UnwindContext<usize>,
+}
+
 impl Library {
-    /// Empty; files are read when they are needed.
+    /// Without files. `at_hand` hears of each before its tables are looked at.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(vdso: Vdso, at_hand: impl Fn(FileId) + 'static) -> Self {
         Self {
             files: HashMap::new(),
             bytes: 0,
-            // The kernel maps the same into every 64-bit program.
-            vdso: vdso(&ProcRoot::default()).map(Arc::new),
+            vdso: vdso.0,
+            at_hand: Box::new(at_hand),
             context: UnwindContext::new(),
         }
     }
 
-    /// The tables of the file at a location; `None` if it cannot be opened, has none, or there are
-    /// too many already.
-    pub(super) fn tables(&mut self, location: &Location) -> Option<Arc<Tables>> {
-        if &*location.module == Path::new(VDSO) {
-            return self.vdso.clone();
-        }
-        let file = ElfFile::find(location)?;
-        if let Some(known) = self.files.get(&file) {
-            return known.clone();
-        }
-        if self.files.len() >= MOST_FILES || self.bytes >= MOST_BYTES {
-            log::debug!("{}: no room for its unwind tables", location.module.display());
-            return None;
-        }
-        let tables = file.open().and_then(|open| read(location, &open)).map(Arc::new);
+    /// Reads the tables of a file, if it has some and there is room.
+    pub fn add(&mut self, id: FileId, file: &File) {
+        // Reading is guarded like stepping: what it meets is the same.
+        let room = self.bytes < MOST_BYTES;
+        let tables = room.then(|| guarded(|| Tables::read(file)).flatten()).flatten().map(Arc::new);
         self.bytes += tables.as_ref().map_or(0, |tables| tables.bytes());
-        self.files.insert(file, tables.clone());
-        tables
+        self.files.insert(id, tables);
+    }
+
+    /// The tables for code, and its place in their file.
+    pub(super) fn tables(&self, code: Code) -> Option<(Arc<Tables>, u64)> {
+        match code {
+            Code::Elsewhere => None,
+            Code::Vdso(offset) => Some((self.vdso.clone()?, offset)),
+            Code::File(id, offset) => {
+                (self.at_hand)(id);
+                Some((self.files.get(&id)?.clone()?, offset))
+            }
+        }
     }
 
     /// Never uses tables again that were the end of an unwinder.
-    pub(super) fn condemn(&mut self, tables: &Arc<Tables>) {
-        for known in self.files.values_mut() {
-            if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, tables)) {
-                *known = None;
-            }
+    pub(super) fn condemn(&mut self, code: Code) {
+        if let Code::File(id, _) = code {
+            self.files.insert(id, None);
         }
         self.context = UnwindContext::new();
     }
-}
-
-/// Reading is guarded like stepping: what it meets is the same.
-fn read(location: &Location, file: &File) -> Option<Tables> {
-    let tables = super::image::guarded(|| Tables::read(file)).flatten();
-    if tables.is_none() {
-        log::debug!("{}: no unwind tables that can be used", location.module.display());
-    }
-    tables
 }
 
 fn vdso(root: &ProcRoot) -> Option<Tables> {

@@ -16,7 +16,7 @@ mod walk;
 
 pub use copy::StackCopy;
 pub use image::Image;
-pub use library::Library;
+pub use library::{Library, Vdso};
 pub use walk::{MOST_FRAMES, by_frame_pointers};
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs::File, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, num::NonZeroU32, os::unix::fs::FileExt, path::Path};
 
 use gimli::UnwindContext;
 use tracer_common::{STACK_BYTES, UserRegisters};
 
 use super::{image::guarded, registers::Registers, tables::Tables, *};
 use crate::{
-    aggregate::snapshot::Frame,
     census::ProcRoot,
-    symbolize::{Innermost, Modules, Symbolizer},
+    parser::message::{Code, FileId, Mapping, Name},
+    symbolize::{ElfFile, ElfNames, Modules},
 };
 
 /// This thread, as the kernel programs would copy it.
@@ -41,18 +41,60 @@ fn here() -> StackCopy {
     StackCopy { registers, bytes: bytes.into() }
 }
 
-fn own_image() -> Image {
-    Image::new(Modules::read(&ProcRoot::default(), std::process::id()).unwrap())
+/// The code of this process, with the tables of its files.
+struct Own {
+    image: Image,
+    library: Library,
+    modules: Modules,
+    files: Vec<File>,
 }
 
-fn named(image: &Image, frames: &[u64]) -> Vec<Frame> {
-    let places: Vec<_> = frames.iter().map(|&address| image.locate(address)).collect();
-    Symbolizer::new().frames(&places, frames, Innermost::Instruction)
+impl Own {
+    fn new() -> Self {
+        let modules = Modules::read(&ProcRoot::default(), std::process::id()).unwrap();
+        let mut library = Library::new(Vdso::read(), |_| ());
+        let mut files = Vec::new();
+        let mappings = modules.iter().map(|(start, end, location)| {
+            let file = location.and_then(|location| ElfFile::find(location)?.open());
+            let code = match (location, file) {
+                (Some(location), Some(file)) => {
+                    files.push(file);
+                    let id = FileId(NonZeroU32::new(files.len() as u32).unwrap());
+                    library.add(id, files.last().unwrap());
+                    Code::File(id, location.file_offset)
+                }
+                (Some(location), None) if &*location.module == Path::new("[vdso]") => {
+                    Code::Vdso(location.file_offset)
+                }
+                _ => Code::Elsewhere,
+            };
+            Mapping { start, end, code }
+        });
+        let image = Image::new(mappings.collect());
+        Self { image, library, modules, files }
+    }
+
+    fn unwind(&mut self, copy: &StackCopy) -> (Vec<u64>, bool) {
+        self.image.unwind(copy, &mut self.library)
+    }
+
+    /// The names of an address, and whether it is in the C library.
+    fn names(&self, names: &mut ElfNames, address: u64) -> Vec<(Name, bool)> {
+        let (Some(Code::File(id, offset)), Some(location)) =
+            (self.image.code(address), self.modules.locate(address))
+        else {
+            return vec![(Name::default(), false)];
+        };
+        let in_libc = location.module.to_string_lossy().contains("libc");
+        let file = &self.files[id.0.get() as usize - 1];
+        let found = names.names(id, file, offset - 1).filter(|names| !names.is_empty());
+        found.unwrap_or_else(|| vec![Name::default()]).into_iter().map(|it| (it, in_libc)).collect()
+    }
 }
 
-fn positions(frames: &[Frame], names: &[&str]) -> Vec<Option<usize>> {
-    let is = |frame: &Frame, name| frame.symbol.as_deref().is_some_and(|own| own.ends_with(name));
-    names.iter().map(|name| frames.iter().position(|frame| is(frame, name))).collect()
+fn positions(frames: &[(Name, bool)], names: &[&str]) -> Vec<Option<usize>> {
+    let is = |frame: &Name, name| frame.symbol.as_deref().is_some_and(|own| own.ends_with(name));
+    names.iter().map(|name| frames.iter().position(|(frame, _)| is(frame, name))).collect()
 }
 
 #[inline(never)]
@@ -86,16 +128,17 @@ fn outermost() -> StackCopy {
 #[test]
 fn a_known_chain_of_calls_comes_out_through_a_library_without_frame_pointers() {
     let copy = outermost();
-    let mut image = own_image();
-    let (addresses, unmapped) = image.unwind(&copy, &mut Library::new());
+    let mut own = Own::new();
+    let (addresses, unmapped) = own.unwind(&copy);
     assert!(!unmapped);
-    let frames = named(&image, &addresses);
+    let mut names = ElfNames::default();
+    let frames: Vec<_> =
+        addresses.iter().flat_map(|address| own.names(&mut names, *address)).collect();
     let chain = ["innermost", "middle", "compare_numbers", "outermost"];
     let places = positions(&frames, &chain);
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {frames:#?}");
     let between = &frames[places[2].unwrap() + 1..places[3].unwrap()];
-    let in_libc = |frame: &Frame| frame.module.as_ref().is_some_and(|name| name.contains("libc"));
-    assert!(!between.is_empty() && between.iter().all(in_libc), "{frames:#?}");
+    assert!(!between.is_empty() && between.iter().all(|(_, in_libc)| *in_libc), "{frames:#?}");
     // The thread's beginning is the end: nothing is cut off.
     assert!(frames.len() > 10, "{frames:#?}");
 }
@@ -103,27 +146,27 @@ fn a_known_chain_of_calls_comes_out_through_a_library_without_frame_pointers() {
 #[test]
 fn what_was_not_copied_is_where_a_stack_ends() {
     let mut copy = outermost();
-    let (mut image, mut library) = (own_image(), Library::new());
-    let whole = image.unwind(&copy, &mut library).0;
+    let mut own = Own::new();
+    let whole = own.unwind(&copy).0;
     let mut length = whole.len();
     while !copy.bytes.is_empty() {
         copy.bytes = copy.bytes[..copy.bytes.len() / 2].into();
-        let cut = image.unwind(&copy, &mut library).0;
+        let cut = own.unwind(&copy).0;
         assert!(cut.len() <= length && whole.starts_with(&cut), "{cut:x?} of {whole:x?}");
         length = cut.len();
     }
     assert_eq!(length, 1, "the instruction itself is known");
     copy.registers = UserRegisters::default();
-    assert!(image.unwind(&copy, &mut library).0.is_empty());
+    assert!(own.unwind(&copy).0.is_empty());
     // What the kernel walked by itself is taken as it is.
     copy.bytes = [1u64, 2].into_iter().flat_map(u64::to_le_bytes).collect();
-    assert_eq!(image.unwind(&copy, &mut library).0, [1, 2]);
+    assert_eq!(own.unwind(&copy).0, [1, 2]);
 }
 
 #[test]
 fn a_stack_that_leads_to_itself_ends() {
     let base = 0x7000_0000;
-    let mut image = own_image();
+    let mut own = Own::new();
     let code = here().registers.rip;
     // Each word says that the caller's frame is here, or one further down, or anywhere.
     for target in [base, base + 8, base + 0x100, 0, u64::MAX, u64::MAX - 8] {
@@ -133,7 +176,7 @@ fn a_stack_that_leads_to_itself_ends() {
             UserRegisters { rip: code, rsp: base, rbp: base, ..UserRegisters::default() };
         let copy = StackCopy { registers, bytes: bytes.into() };
         assert!(by_frame_pointers(&copy).len() <= MOST_FRAMES);
-        assert!(image.unwind(&copy, &mut Library::new()).0.len() <= MOST_FRAMES);
+        assert!(own.unwind(&copy).0.len() <= MOST_FRAMES);
     }
     // An endless one that leads upwards is cut.
     let words: Vec<u64> =
@@ -171,13 +214,12 @@ fn damaged_tables_of_a_real_program_cost_its_callers_only() {
 
 #[test]
 fn the_kernels_own_library_and_the_c_library_have_tables() {
-    let libc = own_image().locate(libc::malloc as *const () as u64).unwrap();
-    assert!(Path::new(&*libc.module).is_absolute());
-    assert!(Library::new().tables(&libc).is_some());
+    let own = Own::new();
+    let code = |address| own.image.code(address).unwrap();
+    assert!(own.library.tables(code(libc::malloc as *const () as u64)).is_some());
     let areas = ProcRoot::default().maps(std::process::id()).unwrap();
     let vdso = areas.iter().find(|area| area.path.as_deref() == Some(Path::new("[vdso]")));
     if let Some(area) = vdso {
-        let location = own_image().locate(area.start + 0x400).unwrap();
-        assert!(Library::new().tables(&location).is_some());
+        assert!(own.library.tables(code(area.start + 0x400)).is_some());
     }
 }

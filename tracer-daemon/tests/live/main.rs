@@ -19,6 +19,7 @@ mod hot;
 mod leaks;
 mod lookups;
 mod losses;
+mod parser;
 mod perf;
 mod real;
 mod reallocs;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
     trials.extend(rounds::trials(&machine));
     trials.extend(daemon::trials(&machine));
     trials.extend(targets::trials(&machine));
+    trials.extend(parser::trials(&machine));
     trials.extend(browser::trials(&machine));
     trials.extend(top::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()

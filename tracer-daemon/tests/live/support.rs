@@ -188,8 +188,17 @@ impl Tracer {
         kill_process(pid, signal).expect("the tracer can be signalled");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the end and returns the recording.
-    pub(crate) fn finish(mut self) -> Result<Recording, Failed> {
+    pub(crate) fn finish(self) -> Result<Recording, Failed> {
+        Ok(self.finish_and_hear()?.0)
+    }
+
+    /// The same, and what it said on the way.
+    pub(crate) fn finish_and_hear(mut self) -> Result<(Recording, String), Failed> {
         // Read before waiting: a full pipe would keep it from ending.
         let mut stdout = self.child.stdout.take().expect("piped");
         let mut text = Vec::new();
@@ -200,7 +209,7 @@ impl Tracer {
         if !status.success() {
             return Err(format!("alloctrace ended with {status}: {said}").into());
         }
-        Ok(Recording::read_from(text.as_slice(), "stdout")?)
+        Ok((Recording::read_from(text.as_slice(), "stdout")?, said))
     }
 
     /// Waits for the end, whatever it is.

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::worker::{self, Failure, Order};
+use super::{
+    complaints::Complaints,
+    worker::{self, Failure, Order},
+};
 use crate::{
     aggregate::{
         looks::{Load, Looks},
@@ -32,13 +35,15 @@ pub(super) struct CloserLooks {
     backends: Vec<String>,
     done: u64,
     failed: u64,
+    complaints: Complaints,
 }
 
 impl CloserLooks {
     /// A group is left alone for `rest` after each; no time at all: nobody is looked at.
     pub(super) fn new(rest: Duration, backends: Vec<String>) -> Self {
         let (looks, worker) = (Looks::new(rest), JoinSet::new());
-        Self { looks, worker, backends, done: 0, failed: 0 }
+        let complaints = Complaints::default();
+        Self { looks, worker, backends, done: 0, failed: 0, complaints }
     }
 
     /// From now on it is left alone for so long.
@@ -50,8 +55,13 @@ impl CloserLooks {
     pub(super) fn begin(&mut self, loads: &[Load], now: Instant) {
         let Some(load) = self.looks.begin(loads, now) else { return };
         log::debug!("a closer look at {} (pid {})", load.comm, load.process.pid);
-        let backends = self.backends.clone();
-        let order = Order { process: load.process, window: WINDOW, budget: None, backends };
+        let order = Order {
+            process: load.process,
+            window: WINDOW,
+            budget: None,
+            backends: self.backends.clone(),
+            complaints: self.complaints.clone(),
+        };
         self.worker.spawn(async move { worker::trace(&order, || {}).await });
     }
 

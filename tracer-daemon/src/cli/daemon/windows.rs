@@ -16,7 +16,10 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::worker::{self, Failure, Order};
+use super::{
+    complaints::Complaints,
+    worker::{self, Failure, Order},
+};
 use crate::{
     aggregate::{
         Snapshot,
@@ -51,6 +54,7 @@ pub(super) struct Windows {
     open: Arc<AtomicU64>,
     found: AllocatorWindows,
     shelf: watch::Sender<Shelf>,
+    complaints: Complaints,
 }
 
 /// A window that has ended.
@@ -69,6 +73,7 @@ impl Windows {
             open: Arc::default(),
             found: AllocatorWindows::default(),
             shelf,
+            complaints: Complaints::default(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Windows {
                 window: self.plan.window,
                 budget: Some(budget),
                 backends: self.plan.backends.clone(),
+                complaints: self.complaints.clone(),
             };
             let open = Arc::clone(&self.open);
             self.workers.spawn(work(order, open));

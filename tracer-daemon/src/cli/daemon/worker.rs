@@ -9,7 +9,10 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::super::trace_window::{BEGUN, TraceWindow};
+use super::{
+    super::trace_window::{BEGUN, TraceWindow},
+    complaints::Complaints,
+};
 use crate::{error::Error, session::Budget, sink::Recording};
 
 /// How long a worker may take besides its window: to begin, and to find the names of what it saw.
@@ -29,6 +32,8 @@ pub(super) struct Order {
     pub(super) budget: Option<Budget>,
     /// The user's wishes, as `--backend` has them.
     pub(super) backends: Vec<String>,
+    /// Takes what the worker complains about although it does its work.
+    pub(super) complaints: Complaints,
 }
 
 /// Why there is no recording.
@@ -53,7 +58,7 @@ pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Recordi
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed("cannot start its worker", error))?;
     let limit = order.window + MARGIN;
-    let Ok(ended) = timeout(limit, follow(&mut child, begun)).await else {
+    let Ok(ended) = timeout(limit, follow(&mut child, begun, &order.complaints)).await else {
         let why = format!("its worker did not end within {} s", limit.as_secs());
         let _ = child.kill().await;
         return Err(Failure::Failed(why));
@@ -61,7 +66,11 @@ pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Recordi
     ended
 }
 
-async fn follow(child: &mut Child, begun: impl FnOnce()) -> Result<Recording, Failure> {
+async fn follow(
+    child: &mut Child,
+    begun: impl FnOnce(),
+    complaints: &Complaints,
+) -> Result<Recording, Failure> {
     let lost = |error| failed("its worker cannot be heard", error);
     let (Some(out), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::Failed("its worker has no pipes".to_owned()));
@@ -73,6 +82,7 @@ async fn follow(child: &mut Child, begun: impl FnOnce()) -> Result<Recording, Fa
     };
     let status = child.wait().await.map_err(lost)?;
     if status.success() {
+        errors.iter().for_each(|said| complaints.pass_on(said));
         let read = Recording::read_from(text.as_slice(), "its recording");
         return read.map_err(|error| Failure::Failed(error.to_string()));
     }

@@ -248,7 +248,7 @@ impl AllocatorProbes {
         places: impl Iterator<Item = &'a Place>,
     ) -> Result<Links, String> {
         let offsets: Vec<_> = places.map(|place| place.file_offset).collect();
-        Links::put_in(kernel.programs, program, &self.places.file, &offsets, self.pid)
+        Links::put_in(kernel.programs, program, &self.places.path(), &offsets, self.pid)
     }
 
     fn end_moment(&mut self, kernel: &mut Kernel<'_>) -> Result<(), String> {
