@@ -1,9 +1,7 @@
 mod configuration;
-mod looks;
 mod manager;
 mod sampler;
 mod windows;
-mod worker;
 
 use std::{
     net::TcpListener,

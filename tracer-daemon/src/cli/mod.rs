@@ -5,9 +5,12 @@ mod console;
 mod daemon;
 mod doctor;
 mod generate;
+mod looks;
+mod out;
 mod outcome;
 mod report;
 mod run;
+mod screen;
 mod seized;
 mod size;
 mod top;
@@ -16,6 +19,7 @@ mod tracing;
 mod vmas;
 mod watch;
 mod window;
+mod worker;
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 

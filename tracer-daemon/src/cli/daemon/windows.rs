@@ -16,14 +16,16 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::worker::{self, Failure, Order};
 use crate::{
     aggregate::{
         Snapshot,
         allocator_windows::{AllocatorTotals, AllocatorWindows},
         turns::Turns,
     },
-    cli::console::warn,
+    cli::{
+        console::warn,
+        worker::{self, Failure, Order},
+    },
     session::{Budget, Chosen},
     sink::{
         Recording,

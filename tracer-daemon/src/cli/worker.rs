@@ -9,7 +9,7 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::super::trace_window::{BEGUN, TraceWindow};
+use super::trace_window::{BEGUN, TraceWindow};
 use crate::{error::Error, session::Budget, sink::Recording};
 
 /// How long a worker may take besides its window: to begin, and to find the names of what it saw.
