@@ -6,6 +6,7 @@ mod daemon;
 mod doctor;
 mod generate;
 mod looks;
+mod onlooker;
 mod out;
 mod outcome;
 mod report;

@@ -12,6 +12,7 @@ mod naming;
 mod open;
 mod options;
 mod random;
+mod so_far;
 mod traced;
 mod unwinder;
 

@@ -4,10 +4,14 @@ mod figures;
 mod machine;
 mod notes;
 mod trend;
+mod window;
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-pub use self::machine::{MachineView, Rows};
+pub use self::{
+    machine::{MachineView, Rows},
+    window::WindowView,
+};
 
 /// Something to look at while it changes.
 pub trait View {

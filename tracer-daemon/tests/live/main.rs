@@ -17,6 +17,7 @@ mod errors;
 mod healthy;
 mod hot;
 mod leaks;
+mod live_view;
 mod lookups;
 mod losses;
 mod perf;
@@ -83,5 +84,6 @@ fn main() -> ExitCode {
     trials.extend(targets::trials(&machine));
     trials.extend(browser::trials(&machine));
     trials.extend(top::trials(&machine));
+    trials.extend(live_view::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
