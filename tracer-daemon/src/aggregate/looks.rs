@@ -2,6 +2,7 @@
 //! enough of a CPU for a cure to be worth it, or whose areas near their limit. One at a time, the worst first,
 //! and no group too often.
 
+mod attention;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::{
 
 use tracer_common::ProcessId;
 
+pub use self::attention::{Attention, LastLook, Stage};
 use crate::diagnose::{Finding, Severity};
 
 /// Of one CPU: what makes a process suspicious, and what it may not fall below to stay so.
@@ -33,6 +35,9 @@ const MEMORY: Duration = Duration::from_secs(30);
 
 /// Between two looks, at whatever process: on a machine full of suspicious ones each is disturbed seldom.
 const BETWEEN: Duration = Duration::from_secs(20);
+
+/// How long a look takes: enough for a thousand CPU samples of a busy process, and for what comes once a second.
+pub const LENGTH: Duration = Duration::from_secs(10);
 
 /// A process as it was for a while.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +76,11 @@ pub struct Looks {
     judged: Vec<Load>,
     judged_at: Option<Instant>,
     suspicions: HashMap<ProcessId, Suspicion>,
-    open: Option<Load>,
+    /// The look under way, and when it began.
+    open: Option<(Load, Instant)>,
     last_end: Option<Instant>,
-    looked_at: HashMap<Arc<str>, Instant>,
+    /// Groups that are left alone.
+    looked_at: HashMap<Arc<str>, LastLook>,
     found: BTreeMap<Arc<str>, Found>,
 }
 
@@ -121,7 +128,7 @@ impl Looks {
         self.judged.retain(|load| living.contains(&load.process));
         self.suspicions.retain(|process, _| living.contains(process));
         self.found.retain(|_, found| self.suspicions.contains_key(&found.process));
-        self.looked_at.retain(|_, at| now - *at < self.rest);
+        self.looked_at.retain(|_, look| now - look.at < self.rest);
         if self.rest.is_zero() {
             self.found.clear();
             return None;
@@ -132,16 +139,18 @@ impl Looks {
         }
         let due = self.judged.iter().filter(|load| self.is_due(load));
         let worst = due.max_by(|a, b| badness(a).total_cmp(&badness(b)))?;
-        self.open = Some(worst.clone());
-        self.open.clone()
+        let worst = worst.clone();
+        self.open = Some((worst.clone(), now));
+        Some(worst)
     }
 
-    /// The look has ended; without findings it failed.
-    pub fn ended(&mut self, findings: Option<Vec<Finding>>, now: Instant) -> Option<Load> {
-        let load = self.open.take()?;
+    /// The look has ended, with findings or a reason why it told nothing.
+    pub fn ended(&mut self, findings: Result<Vec<Finding>, String>, now: Instant) -> Option<Load> {
+        let (load, _) = self.open.take()?;
         self.last_end = Some(now);
-        self.looked_at.insert(Arc::clone(&load.group), now);
-        if let Some(mut findings) = findings {
+        let failure = findings.as_ref().err().cloned();
+        self.looked_at.insert(Arc::clone(&load.group), LastLook { at: now, failure });
+        if let Ok(mut findings) = findings {
             findings.retain(|finding| finding.severity > Severity::NoGain);
             self.found.remove(&load.group);
             if !findings.is_empty() {

@@ -6,9 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use tracer_common::{DURATION_BUCKETS, LockWaits, Lookup, Loss, Syscall};
 
 use super::{
-    allocator_windows::AllocatorTotals, locks::LockSide, looks::Found, rates::Interval,
+    allocator_windows::AllocatorTotals,
+    locks::LockSide,
+    looks::{Attention, Found},
+    rates::Interval,
     snapshot::ProbeStatus,
 };
+use crate::diagnose::{Finding, worst_first};
 
 /// Everything counted on the machine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,6 +137,21 @@ pub struct LookTotals {
     pub failed: u64,
     /// What is wrong at present, by group.
     pub found: BTreeMap<Arc<str>, Found>,
+    /// Whom the next finding may be about.
+    pub attention: Option<Attention>,
+}
+
+impl LookTotals {
+    /// Every finding with its group and the process that was looked at, worst first.
+    #[must_use]
+    pub fn worst_first(&self) -> Vec<(&str, &Found, &Finding)> {
+        let all = self.found.iter().flat_map(|(group, found)| {
+            found.findings.iter().map(move |finding| (&**group, found, finding))
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_by(|(.., one), (.., other)| worst_first(one, other));
+        all
+    }
 }
 
 /// What the tracer itself takes.

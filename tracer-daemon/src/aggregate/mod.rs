@@ -34,6 +34,7 @@ pub mod stacks;
 pub mod state;
 pub mod turns;
 pub mod user_path;
+pub mod window_rates;
 
 pub use machine::MachineSnapshot;
 pub use snapshot::Snapshot;

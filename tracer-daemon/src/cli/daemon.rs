@@ -1,10 +1,7 @@
-mod complaints;
 mod configuration;
-mod looks;
 mod manager;
 mod sampler;
 mod windows;
-mod worker;
 
 use std::{
     net::TcpListener,

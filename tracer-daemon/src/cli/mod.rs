@@ -1,14 +1,19 @@
 //! The command line: what is typed becomes options, what goes wrong one line and a status.
 
 mod attach;
+mod complaints;
 mod console;
 mod daemon;
 mod doctor;
 mod generate;
+mod looks;
+mod onlooker;
+mod out;
 mod outcome;
 mod parse_files;
 mod report;
 mod run;
+mod screen;
 mod seized;
 mod size;
 mod top;
@@ -17,6 +22,7 @@ mod tracing;
 mod vmas;
 mod watch;
 mod window;
+mod worker;
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 

@@ -18,6 +18,7 @@ use rustix::{
 use tracer_common::Target;
 
 use super::{
+    onlooker::Onlooker,
     runtime, say,
     seized::Seized,
     tracing::Tracing,
@@ -64,7 +65,7 @@ impl Run {
             session.failures().for_each(|line| say(&line));
             // The terminal sends Ctrl-C to the command as well; the first one is the command's.
             let limits = Limits { process, duration: None, interrupts_for_process: 1 };
-            watch(&mut session, interrupts, limits).await?;
+            watch(&mut session, interrupts, limits, Onlooker::of_time()).await?;
             // The command has ended and is not waited for yet, so that /proc still knows it.
             session.stop()?;
             let ended = child.try_wait().ok().flatten();

@@ -1,10 +1,6 @@
-mod screen;
-
 use std::{
-    future::pending,
-    io::{ErrorKind, IsTerminal, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -13,28 +9,25 @@ use tokio::{
     time::Interval,
 };
 
-use self::screen::{Key, Screen};
-use super::{runtime, ticks, tracing::Format};
+use super::{looks::CloserLooks, out::Out, runtime, screen::Key, ticks, tracing::Format};
 use crate::{
-    config::values::interval,
+    config::values::{interval, look_again},
     error::Error,
     probes::{
         catalog::{InDaemon, Signal as Measured},
         settings::Forced,
     },
     session::{DRAIN_INTERVAL, Grouping, Machine, Options},
-    sink::live::{self, Rows, View},
+    sink::live::{MachineView, Rows},
 };
-
-/// Columns where there is no terminal.
-const WIDTH: u16 = 80;
 
 /// Show the machine live, by group or process
 #[derive(Args)]
 #[command(
     long_about = "Show the machine live, by group or process\n\n\
-    Memory calls and page faults of everything that runs, worst first. Keys: p processes, g groups, \
-    q quits. Without a terminal, a table for each interval.",
+    Memory calls and page faults of everything that runs, worst first, and what is wrong with the worst: one that \
+    takes a twentieth of a CPU for memory for ten seconds is looked at more closely (--look-again). \
+    Keys: p processes, g groups, q quits. Without a terminal, a table for each interval.",
     after_help = "Examples:\n  sudo alloctrace top\n  sudo alloctrace top --processes --interval 5s\n  \
     sudo alloctrace top --once\n  \
     sudo alloctrace top --format json | jq -c '.groups[0]'"
@@ -46,22 +39,20 @@ pub(super) struct Top {
     /// Begin with processes
     #[arg(long)]
     processes: bool,
-    /// Show one interval and end
+    /// Show one interval and end; nothing is looked at more closely
     #[arg(long)]
     once: bool,
-    /// How to show it; json: a line for each interval, groups and processes
+    /// Look closer, for 10 s, at a process whose memory management takes a twentieth of a CPU or more, or that
+    /// has half of the areas it may have; then leave its group alone for so long; 0s: never look. Meanwhile it
+    /// costs that process what attach costs
+    #[arg(long, value_name = "TIME", value_parser = look_again, default_value = "5m")]
+    look_again: Duration,
+    /// How to show it; json: a line for each interval, with groups, processes and findings
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Measure SIGNAL by KIND only, as in mmap=kprobe or all=tracepoint (see doctor), or not: cpu=off
     #[arg(long = "backend", value_name = "SIGNAL=KIND")]
     backends: Vec<String>,
-}
-
-/// Where samples go.
-enum Out {
-    Screen(Screen),
-    /// Tables, or lines of JSON.
-    Stdout(Format),
 }
 
 impl Top {
@@ -79,66 +70,54 @@ impl Top {
         let mut ends = Ends::catch()?;
         let wanted = |signal: &Measured| matches!(signal.daemon, InDaemon::Always);
         let mut machine = Machine::start(options, Grouping::default(), Vec::new(), wanted)?;
-        let mut view = View::default();
+        let mut looks = CloserLooks::new(self.rest(), self.backends.clone());
+        let mut view = MachineView::default();
         view.rows = if self.processes { Rows::Processes } else { Rows::Groups };
-        view.take(machine.sample()?);
-        let mut out = self.out()?;
+        sample(&mut machine, &mut looks, &mut view)?;
+        let mut out = if self.once { Out::Stdout(self.format) } else { Out::open(self.format)? };
         let mut samples = ticks(self.interval);
         let mut drains = ticks(DRAIN_INTERVAL);
-        loop {
-            let is_read = out.show(&view)?;
-            if !is_read || self.once && view.has_interval() {
-                return Ok(());
-            }
-            tokio::select! {
-                () = next_sample(&mut machine, &mut samples, &mut drains) => {
-                    view.take(machine.sample()?);
+        while out.show(&view)? && !(self.once && view.has_interval()) {
+            loop {
+                tokio::select! {
+                    () = next_sample(&mut machine, &mut samples, &mut drains) => {
+                        sample(&mut machine, &mut looks, &mut view)?;
+                        break;
+                    }
+                    Some(ended) = looks.ended() => {
+                        looks.take(ended, Instant::now()).iter().for_each(|line| out.warn(line));
+                    }
+                    key = out.key() => match key {
+                        Key::Quit => return Ok(()),
+                        Key::Rows(rows) => {
+                            view.rows = rows;
+                            break;
+                        }
+                        Key::Redraw => break,
+                    },
+                    () = ends.one() => return Ok(()),
                 }
-                key = out.key() => match key {
-                    Key::Quit => return Ok(()),
-                    Key::Rows(rows) => view.rows = rows,
-                    Key::Redraw => {}
-                },
-                () = ends.one() => return Ok(()),
             }
         }
+        Ok(())
     }
 
-    fn out(&self) -> Result<Out, Error> {
-        let plain = self.once || self.format == Format::Json || !std::io::stdout().is_terminal();
-        if plain {
-            return Ok(Out::Stdout(self.format));
-        }
-        let opened = Screen::open();
-        opened.map(Out::Screen).map_err(|error| {
-            Error::Usage(format!("the terminal cannot be drawn on: {error}; try --once"))
-        })
+    /// How long a group is left alone after a look. Nobody waits for one in an interval.
+    fn rest(&self) -> Duration {
+        if self.once { Duration::ZERO } else { self.look_again }
     }
 }
 
-impl Out {
-    /// Shows an interval, if there is one yet; `false`: nobody reads it any more.
-    fn show(&mut self, view: &View) -> Result<bool, Error> {
-        let text = match self {
-            Self::Screen(screen) => return screen.draw(view),
-            Self::Stdout(Format::Json) => live::json(view),
-            Self::Stdout(Format::Text) => live::text(view, WIDTH),
-        };
-        let mut out = std::io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(Error::Usage(format!("cannot print: {error}"))),
-        }
-    }
-
-    /// What somebody wants; without a screen nobody does.
-    async fn key(&mut self) -> Key {
-        match self {
-            Self::Screen(screen) => screen.key().await,
-            Self::Stdout(_) => pending().await,
-        }
-    }
+/// Takes a sample, and has a look begun where one is due.
+fn sample(
+    machine: &mut Machine,
+    looks: &mut CloserLooks,
+    view: &mut MachineView,
+) -> Result<(), Error> {
+    let (mut sample, now) = (machine.sample()?, Instant::now());
+    looks.attend(machine, &mut sample, now);
+    view.take(sample, now);
+    Ok(())
 }
 
 /// Waits for the next sample, and meanwhile makes room for records.

@@ -1,4 +1,4 @@
-//! The daemon's worker: a window over a process, in a process of its own. Meters in one process would hit each
+//! The worker of the daemon and of `top`: a window over a process, in a process of its own. Meters in one process would hit each
 //! other's probes; and what a target's files may do to whoever reads them, they do to this one.
 
 use std::{process::ExitCode, time::Duration};
@@ -11,6 +11,7 @@ use rustix::{
 use tracer_common::ProcessId;
 
 use super::{
+    onlooker::Onlooker,
     outcome::{json, put_out},
     window::Window,
 };
@@ -85,7 +86,8 @@ impl TraceWindow {
             if self.budget.is_some() {
                 session.counts_allocator().map_err(Error::Usage)?;
             }
-            put_out(&[BEGUN])
+            put_out(&[BEGUN])?;
+            Ok(Onlooker::of_time())
         };
         window.measure(&options, begun, |snapshot| {
             let findings = diagnose::all(&snapshot);

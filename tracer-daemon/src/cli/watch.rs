@@ -1,6 +1,6 @@
 //! Waiting while a session measures.
 
-use std::{io::IsTerminal, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -8,6 +8,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+use super::onlooker::{Onlooker, Turn};
 use crate::{error::Error, session::Session};
 
 /// Often enough that the ring buffer has room for what comes between.
@@ -52,6 +53,7 @@ pub(super) async fn watch(
     session: &mut Session,
     interrupts: Interrupts,
     limits: Limits,
+    mut onlooker: Onlooker,
 ) -> Result<(), Error> {
     let Interrupts { mut interrupt, mut terminate } = interrupts;
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
@@ -65,16 +67,25 @@ pub(super) async fn watch(
     let deadline = limits.duration.map(|duration| Instant::now() + duration);
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut progress = Progress::new();
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 session.tick();
-                progress.show(session);
+                onlooker.tick(session);
             }
             Ok(mut woken) = wake_ups.readable() => {
                 woken.clear_ready();
                 session.tick();
+            }
+            turn = onlooker.turn() => {
+                let is_seen = match turn {
+                    Turn::Show => onlooker.show(session)?,
+                    Turn::Redraw => onlooker.redraw()?,
+                    Turn::End => false,
+                };
+                if !is_seen {
+                    break;
+                }
             }
             _ = process.readable() => break,
             () = until(deadline) => break,
@@ -85,7 +96,7 @@ pub(super) async fn watch(
             },
         }
     }
-    progress.clear();
+    drop(onlooker);
     tokio::spawn(give_up(interrupt));
     Ok(())
 }
@@ -102,30 +113,4 @@ async fn give_up(mut interrupt: Signal) {
     interrupt.recv().await;
     super::say("interrupted again: no report");
     std::process::exit(INTERRUPTED);
-}
-
-/// The seconds so far, where somebody is looking.
-struct Progress {
-    wanted: bool,
-    shown: Option<u64>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { wanted: std::io::stderr().is_terminal(), shown: None }
-    }
-
-    fn show(&mut self, session: &Session) {
-        let seconds = session.elapsed().as_secs();
-        if self.wanted && self.shown != Some(seconds) {
-            eprint!("\r{seconds} s traced ");
-            self.shown = Some(seconds);
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            eprint!("\r\x1b[K");
-        }
-    }
 }

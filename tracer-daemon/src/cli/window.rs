@@ -5,6 +5,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
+    onlooker::Onlooker,
     runtime,
     watch::{Interrupts, Limits, watch},
 };
@@ -35,24 +36,24 @@ impl Window {
         Ok(Self { found, process, flags, duration })
     }
 
-    /// Measures, and delivers what came of it. `begun` hears when counting has begun.
+    /// Measures, and delivers what came of it. `begun` hears when counting has begun, and says who looks on.
     pub(super) fn measure<T>(
         self,
         options: &Options,
-        begun: impl FnOnce(&Session) -> Result<(), Error>,
+        begun: impl FnOnce(&Session) -> Result<Onlooker, Error>,
         deliver: impl FnOnce(Snapshot) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut session = Session::start(options)?;
         runtime()?.block_on(async {
             let interrupts = Interrupts::catch()?;
             session.trace(&self.found, self.flags)?;
-            begun(&session)?;
+            let onlooker = begun(&session)?;
             let limits = Limits {
                 process: self.process,
                 duration: self.duration,
                 interrupts_for_process: 0,
             };
-            watch(&mut session, interrupts, limits).await?;
+            watch(&mut session, interrupts, limits, onlooker).await?;
             session.stop()?;
             deliver(session.finish()?)
         })

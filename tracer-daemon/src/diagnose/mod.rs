@@ -21,6 +21,8 @@ mod small_block_waste;
 mod vma_explosion;
 mod worth;
 
+use std::cmp::Ordering;
+
 pub use arena_contention::arena_contention;
 pub(crate) use caller::from_call_site;
 pub use fault_storm::fault_storm;
@@ -57,18 +59,21 @@ const PATHOLOGIES: &[(&str, Diagnosis)] = &[
     ("leak-growth", leak_growth),
 ];
 
-/// All that is wrong with the target, worst first. Of two that are equally severe, a failure that is
-/// coming outranks time that is lost.
+/// All that is wrong with the target, worst first.
 #[must_use]
 pub fn all(snapshot: &Snapshot) -> Vec<Finding> {
     let mut findings: Vec<_> =
         PATHOLOGIES.iter().filter_map(|(_, diagnosis)| diagnosis(snapshot)).collect();
-    findings.sort_by(|a, b| {
-        let by_failure = vma_explosion::is_it(b).cmp(&vma_explosion::is_it(a));
-        let by_cost = b.cost.cpu_seconds_per_second.total_cmp(&a.cost.cpu_seconds_per_second);
-        b.severity.cmp(&a.severity).then(by_failure).then(by_cost)
-    });
+    findings.sort_by(worst_first);
     findings
+}
+
+/// Of two that are equally severe, a failure that is coming outranks time that is lost.
+#[must_use]
+pub fn worst_first(a: &Finding, b: &Finding) -> Ordering {
+    let by_failure = vma_explosion::is_it(b).cmp(&vma_explosion::is_it(a));
+    let by_cost = b.cost.cpu_seconds_per_second.total_cmp(&a.cost.cpu_seconds_per_second);
+    b.severity.cmp(&a.severity).then(by_failure).then(by_cost)
 }
 
 /// The names of the pathologies that [`all`] could find there.

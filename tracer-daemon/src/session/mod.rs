@@ -14,6 +14,7 @@ mod naming;
 mod open;
 mod options;
 mod random;
+mod so_far;
 mod traced;
 mod unwinder;
 

@@ -18,7 +18,7 @@ use crate::aggregate::{
 };
 
 /// Stacks of each kind that get names and go into a snapshot.
-const NAMED_STACKS: usize = 32;
+pub(super) const NAMED_STACKS: usize = 32;
 /// The same of each function of the allocator: programs call it from everywhere.
 const NAMED_ALLOCATIONS: usize = 512;
 /// How long a report may wait for names: debug information can be gigabytes.
@@ -37,22 +37,11 @@ pub(super) struct Named {
 /// Names the stacks of a window.
 pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>) -> Named {
     let deadline = Instant::now() + NAMING_TIME;
-    let heaviest = stacks.heaviest(|kind| match kind {
+    let most = |kind| match kind {
         StackKind::Allocation(_) => NAMED_ALLOCATIONS,
         _ => NAMED_STACKS,
-    });
-    let heaviest: Vec<(StackKey, StackSum)> =
-        heaviest.into_iter().map(|(key, sum)| (key.clone(), sum)).collect();
-    let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| without_names(key, *sum)).collect();
-    let fates: Vec<_> = heaviest
-        .iter()
-        .map(|(key, _)| blocks.map(|all| (all.of(key), all.resizes_of(key))))
-        .collect();
-    let mut complete = unwinder
-        .name(heaviest, Order::PlacesFirst, deadline, |index, totals| named[index] = totals);
-    for (totals, fate) in named.iter_mut().zip(fates) {
-        (totals.blocks, totals.resizes) = fate.unwrap_or_default();
-    }
+    };
+    let (named, mut complete) = heaviest(unwinder, stacks, blocks, most, deadline);
     let (samples, weights): (Vec<_>, Vec<_>) = stacks
         .cpu()
         .counts()
@@ -68,6 +57,30 @@ pub(super) fn name(unwinder: &Unwinder, stacks: &Stacks, blocks: Option<&Blocks>
     }
     let build_ids = unwinder.build_ids(deadline).unwrap_or_default();
     Named { stacks: named, cpu, build_ids }
+}
+
+/// The heaviest stacks, so many of each kind, and whether all of them got their names until `deadline`.
+pub(super) fn heaviest(
+    unwinder: &Unwinder,
+    stacks: &Stacks,
+    blocks: Option<&Blocks>,
+    most: impl Fn(StackKind) -> usize,
+    deadline: Instant,
+) -> (Vec<StackTotals>, bool) {
+    let heaviest = stacks.heaviest(most).into_iter();
+    let heaviest: Vec<(StackKey, StackSum)> =
+        heaviest.map(|(key, sum)| (key.clone(), sum)).collect();
+    let mut named: Vec<_> = heaviest.iter().map(|(key, sum)| without_names(key, *sum)).collect();
+    let fates: Vec<_> = heaviest
+        .iter()
+        .map(|(key, _)| blocks.map(|all| (all.of(key), all.resizes_of(key))))
+        .collect();
+    let complete = unwinder
+        .name(heaviest, Order::PlacesFirst, deadline, |index, totals| named[index] = totals);
+    for (totals, fate) in named.iter_mut().zip(fates) {
+        (totals.blocks, totals.resizes) = fate.unwrap_or_default();
+    }
+    (named, complete)
 }
 
 /// The files that stacks lead through.

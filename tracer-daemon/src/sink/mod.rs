@@ -1,5 +1,6 @@
 //! What people and machines get to see. Sinks read; nothing here reaches back.
 
+pub mod findings;
 pub mod http;
 pub mod live;
 pub mod metrics;

@@ -17,6 +17,7 @@ mod errors;
 mod healthy;
 mod hot;
 mod leaks;
+mod live_view;
 mod lookups;
 mod losses;
 mod parser;
@@ -85,5 +86,6 @@ fn main() -> ExitCode {
     trials.extend(parser::trials(&machine));
     trials.extend(browser::trials(&machine));
     trials.extend(top::trials(&machine));
+    trials.extend(live_view::trials(&machine));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

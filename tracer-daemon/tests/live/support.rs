@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "a test may panic")]
 
 mod programs;
+mod terminal;
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -16,6 +17,7 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use programs::{built, compile, truth, workload};
+pub(crate) use terminal::Terminal;
 
 /// The program under test.
 pub(crate) const ALLOCTRACE: &str = env!("CARGO_BIN_EXE_alloctrace");
@@ -229,6 +231,14 @@ impl Tracer {
 /// A process's state letter, if there is such a process.
 pub(crate) fn state(pid: u32) -> Option<char> {
     ProcRoot::default().stat(pid).ok().map(|stat| stat.state)
+}
+
+/// The workers of a daemon, or of `top`.
+pub(crate) fn workers(of: u32) -> Vec<u32> {
+    let root = ProcRoot::default();
+    let parent = format!("--parent={of}");
+    let is_worker = |pid: &u32| root.cmdline(*pid).contains(&parent);
+    root.pids().into_iter().filter(is_worker).collect()
 }
 
 /// Runs alloctrace to its end.

@@ -20,7 +20,9 @@ use crate::{
     allocations::{FLAGS, THREADS, true_functions},
     daemon::Daemon,
     errors::nothing_is_left,
-    support::{Machine, Target, alloctrace, built, ensure, same, state, truth, wait_until},
+    support::{
+        Machine, Target, alloctrace, built, ensure, same, state, truth, wait_until, workers,
+    },
     trial,
 };
 
@@ -240,14 +242,6 @@ fn lost_worker() -> Result<(), Failed> {
     let count = |metric| samples.get(&series(metric, "targets-lost")).copied();
     same("windows", count("windows_total"), Some(0.0))?;
     same("failed windows", count("failed_windows_total"), Some(1.0))
-}
-
-/// The workers of a daemon.
-fn workers(daemon: u32) -> Vec<u32> {
-    let root = ProcRoot::default();
-    let parent = format!("--parent={daemon}");
-    let is_worker = |pid: &u32| root.cmdline(*pid).contains(&parent);
-    root.pids().into_iter().filter(is_worker).collect()
 }
 
 fn while_traced(act: impl FnOnce(Daemon) -> Result<(), Failed>) -> Result<(), Failed> {

@@ -3,25 +3,26 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Ended, Machine, alloctrace, ensure, same, workload},
+    errors::nothing_is_left,
+    support::{
+        ALLOCTRACE, Ended, Machine, Terminal, alloctrace, ensure, same, state, wait_until, workers,
+        workload,
+    },
     trial,
 };
 
 const GROUP: &str = "worst-in-top";
 const PROCESSES: u32 = 3;
-/// Many intervals long.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
     let tools = || machine.lacks(&["tmux", "stty"]);
@@ -34,6 +35,8 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             machine.cannot_trace().or_else(|| machine.cannot_differ()),
             json,
         ),
+        trial("top_finds_out_why_by_itself", tools().or_else(|| machine.cannot_differ()), why),
+        trial("top_takes_its_look_with_it", machine.cannot_trace(), nothing_is_left_of_a_look),
     ]
 }
 
@@ -45,55 +48,6 @@ fn churners(directory: &Path) -> Result<Vec<Ended>, Failed> {
         Ok(Ended(Command::new(&program).stdout(Stdio::null()).spawn()?))
     };
     (0..PROCESSES).map(|_| churn()).collect()
-}
-
-/// A terminal of 80 columns and 24 lines, without anybody before it.
-struct Terminal {
-    socket: PathBuf,
-}
-
-impl Terminal {
-    fn run(directory: &Path, script: &str) -> Result<Self, Failed> {
-        let terminal = Self { socket: directory.join("tmux") };
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", script])?;
-        Ok(terminal)
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Result<String, Failed> {
-        let mut tmux = Command::new("tmux");
-        tmux.env("TERM", "xterm").env("LC_ALL", "C.UTF-8").arg("-u").arg("-S").arg(&self.socket);
-        let done = tmux.args(arguments).output()?;
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        ensure(done.status.success(), format!("{arguments:?}: {said}"))?;
-        Ok(String::from_utf8(done.stdout)?)
-    }
-
-    fn screen(&self) -> Result<Vec<String>, Failed> {
-        Ok(self.tmux(&["capture-pane", "-p"])?.lines().map(str::to_owned).collect())
-    }
-
-    /// The first screen that is so.
-    fn wait_for(
-        &self,
-        what: &str,
-        is_so: impl Fn(&[String]) -> bool,
-    ) -> Result<Vec<String>, Failed> {
-        let began = Instant::now();
-        loop {
-            let screen = self.screen()?;
-            if is_so(&screen) {
-                return Ok(screen);
-            }
-            ensure(began.elapsed() < PATIENCE, format!("in vain: {what}\n{}", screen.join("\n")))?;
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.tmux(&["kill-server"]);
-    }
 }
 
 /// The row below the headings.
@@ -188,4 +142,51 @@ fn json() -> Result<(), Failed> {
     // A reader that has seen enough is no error.
     drop(lines);
     same("status", top.wait()?.code(), Some(0))
+}
+
+/// What is wrong with a process appears on the screen, and goes when it has ended.
+fn why() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let program = directory.path().join(GROUP);
+    fs::copy(workload("mmap_churn"), &program)?;
+    let churner = Ended(Command::new(&program).stdout(Stdio::null()).spawn()?);
+    let who = format!("{GROUP} (pid {})", churner.0.id());
+    let terminal = Terminal::run(directory.path(), &script())?;
+    let says = |text: String| move |screen: &[String]| screen.join("\n").contains(&text);
+    terminal.wait_for("what it waits for", says(format!("{who} takes ")))?;
+    terminal.wait_for("a look", says(format!("looking closer at {who}")))?;
+    let is_finding = |line: &String| line.starts_with("mmap-churn (high)") && line.contains(&who);
+    let found = terminal.wait_for("a finding", |screen| screen.iter().any(is_finding))?;
+    let all = format!("  all   alloctrace attach --pid {} --duration 30s", churner.0.id());
+    for line in ["  what  ", "  cure  reuse ", &all] {
+        let is_there = found.iter().any(|seen| seen.starts_with(line));
+        ensure(is_there, format!("{line} is missing:\n{}", found.join("\n")))?;
+    }
+    ensure(first_row(&found).is_some_and(|row| !row.is_empty()), found.join("\n"))?;
+    drop(churner);
+    terminal.wait_for("its end", |screen| !screen.iter().any(is_finding))?;
+    terminal.tmux(&["send-keys", "q"])?;
+    is_given_back(&terminal.wait_for("the end", |screen| screen.iter().any(|line| line == "over"))?)
+}
+
+/// However it ends, the worker of a look that is under way ends with it, and so do its probes.
+fn nothing_is_left_of_a_look() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let churners = churners(directory.path())?;
+    for (signal, status) in [(Signal::INT, Some(0)), (Signal::TERM, Some(0)), (Signal::KILL, None)]
+    {
+        let mut command = Command::new(ALLOCTRACE);
+        command.args(["top", "--format", "json"]).stdout(Stdio::piped());
+        let mut top = Ended(command.spawn()?);
+        let pid = top.0.id();
+        let lines = BufReader::new(top.0.stdout.take().ok_or("no stdout")?).lines();
+        let mut looked_at = lines.take(120).filter(|_| !workers(pid).is_empty());
+        ensure(looked_at.next().is_some(), "nobody was looked at")?;
+        kill_process(Pid::from_raw(pid.cast_signed()).ok_or("no pid")?, signal)?;
+        same("how it ends", top.0.wait()?.code(), status)?;
+        wait_until("its worker has ended", || workers(pid).is_empty())?;
+        nothing_is_left()?;
+    }
+    let running = churners.iter().filter(|churner| state(churner.0.id()) == Some('R')).count();
+    ensure(running > 0, "the workload does not run on")
 }

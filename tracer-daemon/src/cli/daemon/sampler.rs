@@ -10,12 +10,11 @@ use tokio::{signal::unix::Signal, sync::watch};
 
 use super::{
     configuration::Configuration,
-    looks::CloserLooks,
     manager,
     windows::{Ended, Plan, Windows},
 };
 use crate::{
-    cli::ticks,
+    cli::{console::warn, looks::CloserLooks, ticks},
     config::Config,
     error::Error,
     session::{DRAIN_INTERVAL, Machine},
@@ -73,7 +72,9 @@ impl<'a> Sampler<'a> {
                 Some((windows, ended)) = next_end(&mut self.windows) => {
                     windows.take(ended, Instant::now());
                 }
-                Some(ended) = self.looks.ended() => self.looks.take(ended, Instant::now()),
+                Some(ended) = self.looks.ended() => {
+                    self.looks.take(ended, Instant::now()).iter().for_each(|line| warn(line));
+                }
             }
         }
     }
@@ -118,8 +119,7 @@ impl<'a> Sampler<'a> {
     pub(super) fn sample(&mut self) -> Result<Sample, Error> {
         let mut snapshot = self.machine.sample()?;
         snapshot.config = self.configuration.reading();
-        self.looks.begin(&self.machine.loads(&snapshot), Instant::now());
-        snapshot.looks = self.looks.totals();
+        self.looks.attend(&self.machine, &mut snapshot, Instant::now());
         if let Some(windows) = &mut self.windows {
             windows.begin(self.machine.chosen(), Instant::now());
             snapshot.allocator = windows.totals();

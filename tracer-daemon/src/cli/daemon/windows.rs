@@ -16,17 +16,17 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::{
-    complaints::Complaints,
-    worker::{self, Failure, Order},
-};
 use crate::{
     aggregate::{
         Snapshot,
         allocator_windows::{AllocatorTotals, AllocatorWindows},
         turns::Turns,
     },
-    cli::console::warn,
+    cli::{
+        complaints::Complaints,
+        console::warn,
+        worker::{self, Failure, Order, Traced},
+    },
     session::{Budget, Chosen},
     sink::{
         Recording,
@@ -60,7 +60,7 @@ pub(super) struct Windows {
 /// A window that has ended.
 pub(super) struct Ended {
     process: ProcessId,
-    result: Result<Recording, Failure>,
+    result: Result<Traced, Failure>,
 }
 
 impl Windows {
@@ -97,7 +97,6 @@ impl Windows {
                 window: self.plan.window,
                 budget: Some(budget),
                 backends: self.plan.backends.clone(),
-                complaints: self.complaints.clone(),
             };
             let open = Arc::clone(&self.open);
             self.workers.spawn(work(order, open));
@@ -119,7 +118,8 @@ impl Windows {
         let pause = self.turns.ended(process, result.is_ok(), now);
         let Some(target) = self.traced.remove(&process) else { return };
         match result {
-            Ok(recording) => {
+            Ok(Traced { recording, complaints }) => {
+                self.complaints.new_ones(&complaints).iter().for_each(|line| warn(line));
                 self.found.add(process, &target.group, &recording.snapshot);
                 self.keep(&target, &recording, now);
             }

@@ -10,7 +10,10 @@ use axum::{
 use serde::Serialize;
 
 use super::pages::{Published, no_sample_yet};
-use crate::{diagnose::Finding, sink::rates::Process};
+use crate::sink::{
+    findings::{ActiveFinding, active},
+    rates::Process,
+};
 
 #[derive(Serialize)]
 struct Processes<'a> {
@@ -22,17 +25,6 @@ struct Processes<'a> {
 #[derive(Serialize)]
 struct Findings<'a> {
     findings: Vec<ActiveFinding<'a>>,
-}
-
-/// A finding of a recording, and whose it is.
-#[derive(Serialize)]
-struct ActiveFinding<'a> {
-    group: &'a str,
-    comm: &'a str,
-    pid: u32,
-    age_seconds: f64,
-    #[serde(flatten)]
-    finding: &'a Finding,
 }
 
 /// The worst processes, worst first.
@@ -50,15 +42,5 @@ pub(super) async fn processes(State(published): State<Published>) -> Response {
 /// The findings that hold.
 pub(super) async fn findings(State(published): State<Published>) -> Response {
     let Some(machine) = published.machine() else { return no_sample_yet() };
-    let now = Instant::now();
-    let findings = machine.looks.found.iter().flat_map(|(group, found)| {
-        found.findings.iter().map(move |finding| ActiveFinding {
-            group,
-            comm: &found.comm,
-            pid: found.process.pid,
-            age_seconds: now.saturating_duration_since(found.at).as_secs_f64(),
-            finding,
-        })
-    });
-    Json(Findings { findings: findings.collect() }).into_response()
+    Json(Findings { findings: active(&machine.looks, Instant::now()) }).into_response()
 }

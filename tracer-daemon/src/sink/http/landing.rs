@@ -60,14 +60,12 @@ pub(super) async fn page(State(published): State<Published>) -> Response {
 }
 
 fn wrong(machine: &MachineSnapshot, now: Instant) -> Markup {
-    let found = &machine.looks.found;
+    let findings = machine.looks.worst_first();
     html! {
-        @if !found.is_empty() {
+        @if !findings.is_empty() {
             section id="findings" {
                 h2 { "What is wrong" }
-                @for (group, found) in found {
-                    @for finding in &found.findings { (entry(group, found, finding, now)) }
-                }
+                @for (group, found, finding) in findings { (entry(group, found, finding, now)) }
             }
         }
     }

@@ -25,7 +25,7 @@ mod verdict;
 mod vmas;
 
 use crate::sink::Recording;
-use page::Page;
+use page::{Page, Tone};
 pub use vmas::{Inspected, vmas};
 
 /// How the text is to look.
@@ -56,6 +56,14 @@ pub fn html(recording: &Recording) -> String {
     let target = &recording.snapshot.target;
     let title = format!("alloctrace: {} (pid {})", target.comm, target.pid);
     page::html(&page(recording), &title, &pictures::flame_graphs(&recording.snapshot))
+}
+
+/// A sentence behind a label, in lines that fit, for a live view as well.
+pub(super) fn prose(label: &str, text: &str, width: u16) -> Vec<String> {
+    let mut page = Page::default();
+    page.prose(Tone::Plain, label, text);
+    let style = Style { colour: false, width: width.into() };
+    page::terminal(&page, style).lines().map(str::to_owned).collect()
 }
 
 fn page(recording: &Recording) -> Page {

@@ -1,4 +1,4 @@
-//! The terminal while `top` has it.
+//! The terminal while a live view has it.
 
 use std::{io, thread};
 
@@ -9,10 +9,7 @@ use ratatui::{
 };
 use tokio::sync::mpsc;
 
-use crate::{
-    error::Error,
-    sink::live::{self, Rows, View},
-};
+use crate::sink::live::{Rows, View};
 
 /// Keys that nobody has looked at yet.
 const WAITING_KEYS: usize = 16;
@@ -45,9 +42,8 @@ impl Screen {
     }
 
     /// Draws; `false`: the terminal is gone.
-    pub(super) fn draw(&mut self, view: &View) -> Result<bool, Error> {
-        let drawn = self.terminal.draw(|frame| live::draw(view, frame.area(), frame.buffer_mut()));
-        Ok(drawn.is_ok())
+    pub(super) fn draw(&mut self, view: &impl View) -> bool {
+        self.terminal.draw(|frame| view.draw(frame.area(), frame.buffer_mut())).is_ok()
     }
 
     /// The next thing that is wanted. A terminal that says nothing any more is gone.

@@ -1,28 +1,19 @@
 //! What workers complain about although they did their work, each complaint once: a file that cannot be read
 //! is so in every window.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use crate::cli::console::warn;
+use std::collections::HashSet;
 
 /// Complaints that are told apart.
 const MOST: usize = 256;
 
-/// Those that were passed on.
-#[derive(Clone, Default)]
-pub(super) struct Complaints(Arc<Mutex<HashSet<String>>>);
+/// Those that were heard.
+#[derive(Default)]
+pub(super) struct Complaints(HashSet<String>);
 
 impl Complaints {
-    /// Passes on what is new.
-    pub(super) fn pass_on(&self, said: &str) {
-        self.new_ones(said).iter().for_each(|line| warn(line));
-    }
-
-    fn new_ones(&self, said: &str) -> Vec<String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The lines that are new.
+    pub(super) fn new_ones(&mut self, said: &str) -> Vec<String> {
+        let known = &mut self.0;
         let mut new = Vec::new();
         // What has no end may have been cut.
         let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -43,10 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_passed_on_once_and_not_too_many() {
-        let complaints = Complaints::default();
+    fn each_is_new_once_and_not_too_many_are() {
+        let mut complaints = Complaints::default();
         assert_eq!(complaints.new_ones("alloctrace: a\nb\nalloctrace: a\n"), ["a", "b"]);
-        assert_eq!(complaints.clone().new_ones("b\nc\nd"), ["c"]);
+        assert_eq!(complaints.new_ones("b\nc\nd"), ["c"]);
         let many: Vec<_> = (0..2 * MOST).map(|number| number.to_string()).collect();
         // The last one is that there are more.
         assert_eq!(complaints.new_ones(&(many.join("\n") + "\n")).len(), MOST - 3 + 1);

@@ -9,10 +9,7 @@ use tokio::{
 };
 use tracer_common::ProcessId;
 
-use super::{
-    super::trace_window::{BEGUN, TraceWindow},
-    complaints::Complaints,
-};
+use super::trace_window::{BEGUN, TraceWindow};
 use crate::{error::Error, session::Budget, sink::Recording};
 
 /// How long a worker may take besides its window: to begin, and to find the names of what it saw.
@@ -32,8 +29,13 @@ pub(super) struct Order {
     pub(super) budget: Option<Budget>,
     /// The user's wishes, as `--backend` has them.
     pub(super) backends: Vec<String>,
-    /// Takes what the worker complains about although it does its work.
-    pub(super) complaints: Complaints,
+}
+
+/// What came of it.
+pub(super) struct Traced {
+    pub(super) recording: Recording,
+    /// What the worker complained about although it did its work: the first lines.
+    pub(super) complaints: String,
 }
 
 /// Why there is no recording.
@@ -46,7 +48,7 @@ pub(super) enum Failure {
 }
 
 /// Has a window made. `begun` is called when its counting has begun.
-pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Recording, Failure> {
+pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Traced, Failure> {
     // The same program, even where its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
     command
@@ -58,7 +60,7 @@ pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Recordi
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| failed("cannot start its worker", error))?;
     let limit = order.window + MARGIN;
-    let Ok(ended) = timeout(limit, follow(&mut child, begun, &order.complaints)).await else {
+    let Ok(ended) = timeout(limit, follow(&mut child, begun)).await else {
         let why = format!("its worker did not end within {} s", limit.as_secs());
         let _ = child.kill().await;
         return Err(Failure::Failed(why));
@@ -66,11 +68,7 @@ pub(super) async fn trace(order: &Order, begun: impl FnOnce()) -> Result<Recordi
     ended
 }
 
-async fn follow(
-    child: &mut Child,
-    begun: impl FnOnce(),
-    complaints: &Complaints,
-) -> Result<Recording, Failure> {
+async fn follow(child: &mut Child, begun: impl FnOnce()) -> Result<Traced, Failure> {
     let lost = |error| failed("its worker cannot be heard", error);
     let (Some(out), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::Failed("its worker has no pipes".to_owned()));
@@ -82,9 +80,10 @@ async fn follow(
     };
     let status = child.wait().await.map_err(lost)?;
     if status.success() {
-        errors.iter().for_each(|said| complaints.pass_on(said));
+        let complaints = errors.unwrap_or_default();
         let read = Recording::read_from(text.as_slice(), "its recording");
-        return read.map_err(|error| Failure::Failed(error.to_string()));
+        let traced = |recording| Traced { recording, complaints };
+        return read.map(traced).map_err(|error| Failure::Failed(error.to_string()));
     }
     if status.code() == Some(Error::NoSuchProcess(String::new()).status().into()) {
         return Err(Failure::Gone);

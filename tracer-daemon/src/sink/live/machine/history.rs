@@ -1,13 +1,12 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use tracer_common::ProcessId;
 
+use super::super::trend::{LONGEST, Trend};
 use crate::aggregate::rates::{Interval, Rates};
 
 /// Intervals that are remembered for a row.
 pub(super) const OF_ROW: usize = 8;
-/// Those remembered for the machine: as many as fit beside its numbers in 80 columns.
-pub(super) const OF_MACHINE: usize = 60;
 
 /// What a row is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,9 +18,9 @@ pub(super) enum Key {
 /// What was measured lately.
 #[derive(Default)]
 pub(super) struct History {
-    rows: HashMap<Key, VecDeque<f64>>,
-    pub(super) calls: VecDeque<f64>,
-    pub(super) faults: VecDeque<f64>,
+    rows: HashMap<Key, Trend>,
+    pub(super) calls: Trend,
+    pub(super) faults: Trend,
 }
 
 impl History {
@@ -30,8 +29,8 @@ impl History {
         let all = |rate: fn(&Rates) -> f64| -> f64 {
             interval.groups.iter().map(|group| rate(&group.rates)).sum()
         };
-        push(&mut self.calls, all(|rates| rates.calls), OF_MACHINE);
-        push(&mut self.faults, all(|rates| rates.faults), OF_MACHINE);
+        self.calls.push(all(|rates| rates.calls), LONGEST);
+        self.faults.push(all(|rates| rates.faults), LONGEST);
         let groups = interval.groups.iter().map(|one| (Key::Group(one.name.clone()), &one.rates));
         let processes =
             interval.processes.iter().map(|one| (Key::Process(one.process), &one.rates));
@@ -40,7 +39,7 @@ impl History {
             .chain(processes)
             .map(|(key, rates)| {
                 let mut costs = last.remove(&key).unwrap_or_default();
-                push(&mut costs, rates.cost(), OF_ROW);
+                costs.push(rates.cost(), OF_ROW);
                 (key, costs)
             })
             .collect();
@@ -48,13 +47,6 @@ impl History {
 
     /// The costs of a row, oldest first.
     pub(super) fn of(&self, key: &Key) -> impl Iterator<Item = f64> {
-        self.rows.get(key).into_iter().flatten().copied()
-    }
-}
-
-fn push(values: &mut VecDeque<f64>, value: f64, most: usize) {
-    values.push_back(value);
-    if values.len() > most {
-        values.pop_front();
+        self.rows.get(key).into_iter().flat_map(Trend::values)
     }
 }
