@@ -62,6 +62,8 @@ impl Process {
             // Ctrl-C is for the session.
             .process_group(0)
             .spawn()?;
+        // It holds the parser's end of the socket, which would seem open when the parser has ended.
+        drop(command);
         // From here on it is ended if anything fails.
         let mut process = Self { child, channel: Channel::new(own), board: Board::new()? };
         let deadline = Instant::now() + BEGINNING;

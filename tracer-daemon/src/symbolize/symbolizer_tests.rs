@@ -168,7 +168,7 @@ fn a_removed_file_is_still_read_where_permitted() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy");
     std::fs::copy("/proc/self/exe", &copy).unwrap();
-    let file = std::fs::File::open(&copy).unwrap();
+    let file = File::open(&copy).unwrap();
     let page = own.file_offset & !0xffff;
     // SAFETY: a new mapping at a place of the kernel's choice; nothing runs in it.
     let start = unsafe {
@@ -198,7 +198,7 @@ fn a_removed_file_is_still_read_where_permitted() {
 #[cfg_attr(not(debug_assertions), ignore = "needs debug information")]
 fn what_was_stripped_off_is_found_by_build_id() {
     let exe = std::fs::read("/proc/self/exe").unwrap();
-    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    let program = File::open("/proc/self/exe").unwrap();
     let id = crate::elf::Elf::read(&program).unwrap().build_id().unwrap();
     let hex: Vec<String> = id.iter().map(|byte| format!("{byte:02x}")).collect();
     let directory = tempfile::tempdir().unwrap();
