@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloctrace::census::ProcRoot;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;

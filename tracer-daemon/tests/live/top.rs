@@ -36,7 +36,11 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
             json,
         ),
         trial("top_finds_out_why_by_itself", tools().or_else(|| machine.cannot_differ()), why),
-        trial("top_takes_its_look_with_it", machine.cannot_trace(), nothing_is_left_of_a_look),
+        trial(
+            "nothing_is_left_when_top_ends",
+            machine.cannot_trace().or_else(|| machine.cannot_differ()),
+            nothing_is_left_of_a_look,
+        ),
     ]
 }
 

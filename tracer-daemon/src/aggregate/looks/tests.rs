@@ -161,8 +161,8 @@ fn attention_is_on_the_next_look_then_on_the_one_under_way() {
 fn attention_says_what_a_look_in_vain_was() {
     let (mut looks, began) = (Looks::new(REST), Instant::now());
     let busy = [load(1, "a", 0.5)];
+    looks.begin(&busy, began);
     for (second, outcome) in [(10, Ok(Vec::new())), (340, Err("no".to_owned()))] {
-        looks.begin(&busy, began + s(second - 10));
         looks.begin(&busy, began + s(second)).expect("it is due");
         let failure = outcome.as_ref().err().cloned();
         looks.ended(outcome, began + s(second + 10));

@@ -71,31 +71,22 @@ fn the_process_in_eighty_columns() {
     let lines = drawn(&view);
     let expected = [
         "churn\\ner (pid 4321), 1 thread, 3 MiB resident; traced for 2 s",
-        "calls       2.0k                                                              ██",
-        "faults      6.0k                                                              ██",
-        "bytes    3.9 GiB                                                              ██",
-        "CPU         100%                                                              ██",
+        "calls       2.0k                                                            ██",
+        "faults      6.0k                                                            ██",
+        "bytes   4000 MiB                                                            ██",
+        "CPU         100%                                                            ██",
         "",
         "CALL             EACH S FAILED/S    BYTES/S     TIME   SO FAR",
-        "mmap               1.0k        0     2.0 GiB     10%     2.0k",
-    ];
-    assert_eq!(lines[..5], expected[..5], "{lines:#?}");
-    assert_eq!(
-        lines[6].split_whitespace().collect::<Vec<_>>(),
-        ["CALL", "EACH", "S", "FAILED/S", "BYTES/S", "TIME", "SO", "FAR"]
-    );
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(&lines[7]), ["mmap", "1.0k", "0", "2", "GiB", "10%", "2.0k"]);
-    assert_eq!(words(&lines[8]), ["munmap", "1.0k", "0", "2", "GiB", "20%", "2.0k"]);
-    assert_eq!(words(&lines[9]), ["minor", "faults", "6.0k", "50%", "12.0k"]);
-    let found = [
+        "mmap               1.0k        0   2000 MiB      10%     2.0k",
+        "munmap             1.0k        0   2000 MiB      20%     2.0k",
+        "minor faults       6.0k                          50%    12.0k",
         "",
         "mmap-churn (high): 84 % of a CPU",
         "  what  1,000 short-lived mappings a second",
         "  cure  reuse the buffer",
         "",
     ];
-    assert_eq!(lines[10..15], found, "{lines:#?}");
+    assert_eq!(lines[..15], expected, "{lines:#?}");
     assert!(lines[23].starts_with("q ends and reports"), "{lines:#?}");
 }
 
