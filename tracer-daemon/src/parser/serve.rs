@@ -126,5 +126,8 @@ impl Parser {
 
 /// To what the session takes.
 fn cut(text: &mut String) {
-    text.truncate(text.floor_char_boundary(LONGEST_NAME));
+    if text.len() > LONGEST_NAME {
+        let mut ends = (0..=LONGEST_NAME).rev();
+        text.truncate(ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+    }
 }

@@ -84,7 +84,7 @@ fn change(
     let end = (data.len() as u64).next_multiple_of(4096);
     let file = File::options().write(true).open(library)?;
     let put = |offset, value: u64| file.write_all_at(&value.to_le_bytes(), at + offset);
-    put(FLAGS, found.sh_flags(Le).0 as u64 | flags)?;
+    put(FLAGS, found.sh_flags(Le).0 | flags)?;
     put(OFFSET, end)?;
     put(SIZE, size)?;
     file.set_len(end + size)?;
@@ -117,7 +117,7 @@ fn compressed(length: u64, stream: &[u8]) -> Vec<u8> {
 fn terabytes() -> Result<(), Failed> {
     let bytes = compressed(1 << 42, &zeros(1));
     let length = bytes.len() as u64;
-    let flags = SHF_COMPRESSED.0 as u64;
+    let flags = SHF_COMPRESSED.0;
     let spoil = |file: &Path| change(file, ".debug_info", flags, &bytes, length);
     is_read(&with_library(("c", LIBRARY), spoil)?)
 }
@@ -126,7 +126,7 @@ fn gigabytes() -> Result<(), Failed> {
     let stream = zeros(4096);
     let bytes = compressed(4096 << 20, &stream);
     let length = bytes.len() as u64;
-    let flags = SHF_COMPRESSED.0 as u64;
+    let flags = SHF_COMPRESSED.0;
     let spoil = |file: &Path| change(file, ".debug_info", flags, &bytes, length);
     is_read(&with_library(("c", LIBRARY), spoil)?)
 }
