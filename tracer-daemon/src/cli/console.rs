@@ -1,7 +1,11 @@
 //! Lines for people on stderr. Where that is systemd's journal, each begins with how urgent it is, as
 //! sd-daemon(3) has it; a terminal has the program's name there.
 
-use std::{os::linux::fs::MetadataExt as _, sync::LazyLock};
+use std::{
+    io::{self, Write},
+    os::linux::fs::MetadataExt as _,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
 
 use log::{Level, LevelFilter};
 
@@ -13,6 +17,12 @@ static IS_JOURNAL: LazyLock<bool> = LazyLock::new(|| {
     let stderr = std::fs::metadata("/proc/self/fd/2").ok();
     stderr.is_some_and(|file| is_journal(journal.as_deref(), file.st_dev(), file.st_ino()))
 });
+
+/// Lines that can wait. More of them than anybody reads say the same.
+const MOST_HELD: usize = 100;
+
+/// Lines that wait for the terminal; `None`: it is free.
+static HELD: Mutex<Option<Vec<String>>> = Mutex::new(None);
 
 /// What the program wants to be known.
 pub(super) fn say(line: &str) {
@@ -35,15 +45,42 @@ pub(super) fn show_diagnostics(level: LevelFilter) {
         .filter_module("alloctrace", level)
         .filter_module("tracer_ebpf", level)
         .format(|out, record| {
-            use std::io::Write as _;
             let line = formatted(record.level(), &record.args().to_string(), *IS_JOURNAL);
-            writeln!(out, "{line}")
+            write(out, line)
         })
         .init();
 }
 
+/// From here on lines wait, for they would tear what is drawn on the terminal.
+pub(super) fn hold() {
+    *held() = Some(Vec::new());
+}
+
+/// Writes those that have waited, and from here on each at once.
+pub(super) fn release() {
+    let waited = held().take();
+    waited.into_iter().flatten().for_each(|line| eprintln!("{line}"));
+}
+
 fn put(level: Level, line: &str) {
-    eprintln!("{}", formatted(level, line, *IS_JOURNAL));
+    // There is nobody to be told that stderr is closed.
+    let _ = write(&mut io::stderr(), formatted(level, line, *IS_JOURNAL));
+}
+
+fn write(out: &mut impl Write, line: String) -> io::Result<()> {
+    match held().as_mut() {
+        None => writeln!(out, "{line}"),
+        Some(waiting) => {
+            if waiting.len() < MOST_HELD {
+                waiting.push(line);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<Vec<String>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn formatted(level: Level, line: &str, for_journal: bool) -> String {
@@ -77,6 +114,19 @@ mod tests {
         assert_eq!(formatted(Level::Info, "serving", true), "<6>serving");
         assert_eq!(formatted(Level::Debug, "details", true), "<7>details");
         assert_eq!(formatted(Level::Error, "no", false), "alloctrace: no");
+    }
+
+    #[test]
+    fn lines_wait_while_something_is_drawn() {
+        let mut out = Vec::new();
+        hold();
+        for line in 0..2 * MOST_HELD {
+            write(&mut out, line.to_string()).expect("memory can be written to");
+        }
+        assert!(out.is_empty());
+        assert_eq!(held().take().map(|waited| waited.len()), Some(MOST_HELD));
+        write(&mut out, "at once".to_owned()).expect("memory can be written to");
+        assert_eq!(out, b"at once\n");
     }
 
     #[test]

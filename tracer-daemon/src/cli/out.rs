@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{
-    console,
     screen::{Key, Screen},
     tracing::Format,
 };
@@ -58,13 +57,6 @@ impl Out {
         match self {
             Self::Screen(screen) => screen.key().await,
             Self::Stdout(_) => pending().await,
-        }
-    }
-
-    /// Says what went wrong, where that does not tear a picture.
-    pub(super) fn warn(&self, line: &str) {
-        if let Self::Stdout(_) = self {
-            console::warn(line);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{io, thread};
 
-use log::LevelFilter;
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
 };
 use tokio::sync::mpsc;
 
+use super::console;
 use crate::sink::live::{Rows, View};
 
 /// Keys that nobody has looked at yet.
@@ -26,17 +26,14 @@ pub(super) enum Key {
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     keys: mpsc::Receiver<Key>,
-    level: LevelFilter,
 }
 
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
-        // A line of the log would tear the picture.
-        let level = log::max_level();
-        log::set_max_level(LevelFilter::Off);
+        console::hold();
         let (sender, keys) = mpsc::channel(WAITING_KEYS);
-        let screen = Self { terminal, keys, level };
+        let screen = Self { terminal, keys };
         thread::Builder::new().name("keys".to_owned()).spawn(move || read(&sender))?;
         Ok(screen)
     }
@@ -55,7 +52,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         ratatui::restore();
-        log::set_max_level(self.level);
+        console::release();
     }
 }
 

@@ -9,7 +9,9 @@ use tokio::{
     time::Interval,
 };
 
-use super::{looks::CloserLooks, out::Out, runtime, screen::Key, ticks, tracing::Format};
+use super::{
+    console::warn, looks::CloserLooks, out::Out, runtime, screen::Key, ticks, tracing::Format,
+};
 use crate::{
     config::values::{interval, look_again},
     error::Error,
@@ -85,7 +87,7 @@ impl Top {
                         break;
                     }
                     Some(ended) = looks.ended() => {
-                        looks.take(ended, Instant::now()).iter().for_each(|line| out.warn(line));
+                        looks.take(ended, Instant::now()).iter().for_each(|line| warn(line));
                     }
                     key = out.key() => match key {
                         Key::Quit => return Ok(()),

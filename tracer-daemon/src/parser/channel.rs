@@ -10,9 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -63,6 +67,15 @@ impl Channel {
         Ok(())
     }
 
+    /// Waits so long for an answer; whether there is one, or its beginning, or there will be none.
+    pub(super) fn has_answer(&self, patience: Duration) -> io::Result<bool> {
+        let patience = Timespec::try_from(patience).map_err(nonsense)?;
+        match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&patience)) {
+            Err(Errno::INTR) => Ok(false),
+            ready => Ok(ready? > 0),
+        }
+    }
+
     /// Receives an answer. Descriptors that come with it are not taken.
     pub(super) fn answer<T: DeserializeOwned>(&mut self, deadline: Instant) -> io::Result<T> {
         let mut length = [0; LENGTH];
@@ -94,7 +107,7 @@ impl Channel {
         let read = loop {
             let buffers = &mut [IoSliceMut::new(&mut length)];
             match recvmsg(&self.0, buffers, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 read => break read?.bytes,
             }
         };

@@ -21,10 +21,15 @@ use super::{
     confine::MOST_MEMORY,
     message::{FileId, Request},
 };
-use crate::humanize;
+use crate::{census::cpu_clock_ns, humanize};
 
 /// How long a parser may take to begin: a program is loaded.
 const BEGINNING: Duration = Duration::from_secs(10);
+
+/// How often it is looked how much CPU time an answer has taken.
+const LOOK: Duration = Duration::from_millis(50);
+/// A busy machine, or the limits of a service, may leave a parser a tenth of a CPU.
+const SLOWEST: u32 = 10;
 
 /// A parser that runs. It ends with this.
 pub(crate) struct Process {
@@ -73,15 +78,26 @@ impl Process {
         Ok(process)
     }
 
-    /// Asks for something. After an error it is to be ended.
+    /// Asks for something that may take so much CPU time. After an error it is to be ended.
     pub(crate) fn ask<T: DeserializeOwned>(
         &mut self,
         request: &Request<'_>,
         file: Option<BorrowedFd<'_>>,
-        deadline: Instant,
+        allowed: Duration,
     ) -> io::Result<T> {
+        let (before, deadline) = (self.cpu_time(), Instant::now() + allowed * SLOWEST);
         self.channel.send(request, file, Some(deadline))?;
+        while !self.channel.has_answer(LOOK)? {
+            let taken = self.cpu_time().saturating_sub(before);
+            if taken > allowed || Instant::now() > deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
+        }
         self.channel.answer(deadline)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        Duration::from_nanos(cpu_clock_ns(self.child.id()).unwrap_or(0))
     }
 
     /// Ends it because of an error.

@@ -4,7 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
@@ -21,8 +21,10 @@ use crate::{
     unwind::MOST_FRAMES,
 };
 
-/// How long the parser may take for a file's unwind tables, or for a batch of stacks.
-const ANSWERING: Duration = Duration::from_secs(3);
+/// CPU time that the parser may take for a file's unwind tables, or for a batch of stacks.
+const UNWINDING: Duration = Duration::from_secs(3);
+/// The same for a stack's names: debug information can be gigabytes.
+const NAMING: Duration = Duration::from_secs(10);
 /// Parsers of a session.
 const MOST_PARSERS: u32 = 9;
 
@@ -75,7 +77,8 @@ impl Helper {
                     .as_ref()
                     .is_none_or(|id| digits(id) && id.bytes().all(|c| c.is_ascii_hexdigit()))
             };
-            if let Ok(build_id) = self.ask(&Request::Keep(id), Some(file.as_fd()), soon(), sound) {
+            if let Ok(build_id) = self.ask(&Request::Keep(id), Some(file.as_fd()), UNWINDING, sound)
+            {
                 self.files.keep(id, build_id);
             }
         }
@@ -84,26 +87,22 @@ impl Helper {
 
     /// Tells the code of a process.
     pub(super) fn image(&mut self, number: u32, mappings: Vec<Mapping>) -> Result<(), Failure> {
-        self.ask(&Request::Image(number, mappings), None, soon(), |()| true)
+        self.ask(&Request::Image(number, mappings), None, UNWINDING, |()| true)
     }
 
     /// Unwinds stacks.
     pub(super) fn unwind(&mut self, stacks: Vec<Stack<'_>>) -> Result<Vec<Addresses>, Failure> {
         let count = stacks.len();
-        self.ask(&Request::Unwind(stacks), None, soon(), |all: &Vec<Addresses>| {
+        self.ask(&Request::Unwind(stacks), None, UNWINDING, |all: &Vec<Addresses>| {
             all.len() == count && all.iter().all(|stack| stack.frames.len() <= MOST_FRAMES)
         })
     }
 
     /// Names places of files that the parser has.
-    pub(super) fn name(
-        &mut self,
-        places: Vec<(FileId, u64)>,
-        deadline: Instant,
-    ) -> Result<Vec<Names>, Failure> {
+    pub(super) fn name(&mut self, places: Vec<(FileId, u64)>) -> Result<Vec<Names>, Failure> {
         let count = places.len();
         let short = |text: &Option<String>| text.as_ref().is_none_or(|it| it.len() <= LONGEST_NAME);
-        self.ask(&Request::Name(places), None, deadline, |all: &Vec<Names>| {
+        self.ask(&Request::Name(places), None, NAMING, |all: &Vec<Names>| {
             let all_short =
                 all.iter().flatten().all(|name| short(&name.symbol) && short(&name.file));
             all.len() == count && all.iter().all(|names| names.len() <= MOST_NAMES) && all_short
@@ -115,12 +114,11 @@ impl Helper {
         &mut self,
         request: &Request<'_>,
         file: Option<BorrowedFd<'_>>,
-        deadline: Instant,
+        allowed: Duration,
         sound: impl FnOnce(&T) -> bool,
     ) -> Result<T, Failure> {
-        let begin = Instant::now();
         let Some(process) = &mut self.process else { return Err(Failure::Unanswered) };
-        let answer = process.ask(request, file, deadline).and_then(|answer| {
+        let answer = process.ask(request, file, allowed).and_then(|answer| {
             let nonsense = || io::Error::other("its answer makes no sense");
             sound(&answer).then_some(answer).ok_or_else(nonsense)
         });
@@ -128,7 +126,6 @@ impl Helper {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let allowed = deadline.saturating_duration_since(begin);
         let Some(process) = self.process.take() else { return Err(Failure::Unanswered) };
         let end = process.end(&error, allowed);
         self.files.forget_kept();
@@ -160,8 +157,4 @@ impl Helper {
             Err(error) => log::warn!("no callers and no names: files cannot be read: {error}"),
         }
     }
-}
-
-fn soon() -> Instant {
-    Instant::now() + ANSWERING
 }

@@ -38,9 +38,6 @@ const MOST_LOCATIONS: usize = 1 << 20;
 const SHARE_OF_READING: u32 = 20;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
-/// With less time than this for a stack's names, none are looked for: a file would be blamed that is like others.
-const LEAST_NAMING: Duration = Duration::from_millis(500);
-
 /// Where addresses lie, by process and program.
 pub(super) struct Naming {
     root: ProcRoot,
@@ -237,27 +234,24 @@ impl Naming {
         builds
     }
 
-    /// A stack with the places of its frames, and with their names if those are wanted and found by then.
-    pub(super) fn totals(
-        &mut self,
-        key: &StackKey,
-        sum: StackSum,
-        named: Option<Instant>,
-    ) -> StackTotals {
+    /// Somebody wants names, and takes no more than is good for both.
+    pub(super) fn begin_answer(&mut self) {
+        self.symbolizer.begin_answer();
+    }
+
+    /// A stack with the places of its frames, and with their names if so wanted.
+    pub(super) fn totals(&mut self, key: &StackKey, sum: StackSum, named: bool) -> StackTotals {
         let program = (key.process, key.program);
         let places: Vec<_> = key
             .frames
             .iter()
             .map(|&address| self.locations.get(&(program, address)).cloned())
             .collect();
-        let frames = match named {
-            Some(deadline) => self
-                .symbolizer
-                .frames(&places, &key.frames, |code| names(&mut self.helper, code, deadline)),
-            None => {
-                let each = places.iter().zip(&key.frames);
-                each.map(|(place, &address)| unnamed(place.as_ref(), address)).collect()
-            }
+        let frames = if named {
+            self.symbolizer.frames(&places, &key.frames, |code| names(&mut self.helper, code))
+        } else {
+            let each = places.iter().zip(&key.frames);
+            each.map(|(place, &address)| unnamed(place.as_ref(), address)).collect()
         };
         StackTotals { frames, ..without_names(key, sum) }
     }
@@ -297,22 +291,15 @@ fn stack(sample: &Sample, image: u32) -> Stack<'_> {
     Stack { image, registers, bytes: Cow::Borrowed(&sample.stack.bytes) }
 }
 
-/// The names of places in files. Each time half of what is left may be taken: a file that takes all of its
-/// share leaves as much to the others.
-fn names(helper: &mut Helper, code: &[(FileId, u64)], deadline: Instant) -> Option<Vec<Names>> {
+/// The names of places in files.
+fn names(helper: &mut Helper, code: &[(FileId, u64)]) -> Option<Vec<Names>> {
     loop {
-        let now = Instant::now();
-        let share = deadline.saturating_duration_since(now) / 2;
-        if share < LEAST_NAMING {
-            return None;
-        }
         let parser = helper.generation();
         let asked: Vec<_> = code.iter().copied().filter(|(file, _)| helper.has(*file)).collect();
         if helper.generation() != parser {
             continue;
         }
-        let found =
-            if asked.is_empty() { Ok(Vec::new()) } else { helper.name(asked.clone(), now + share) };
+        let found = if asked.is_empty() { Ok(Vec::new()) } else { helper.name(asked.clone()) };
         match found {
             Ok(found) => {
                 let mut found: HashMap<_, _> = asked.into_iter().zip(found).collect();

@@ -42,7 +42,7 @@ enum Request {
     Ready(SyncSender<()>),
     Know(Program, Option<SyncSender<()>>),
     Unwind(Sample),
-    Name(Vec<(StackKey, StackSum)>, Order, Instant, SyncSender<(usize, StackTotals)>),
+    Name(Vec<(StackKey, StackSum)>, Order, SyncSender<(usize, StackTotals)>),
     BuildIds(SyncSender<BuildIds>),
 }
 
@@ -176,7 +176,7 @@ impl Unwinder {
         mut take: impl FnMut(usize, StackTotals),
     ) -> bool {
         let (answers, answered) = sync_channel(ANSWERS);
-        if self.requests.try_send(Request::Name(stacks, order, deadline, answers)).is_err() {
+        if self.requests.try_send(Request::Name(stacks, order, answers)).is_err() {
             return false;
         }
         loop {
@@ -224,8 +224,8 @@ fn serve(naming: &mut Naming, inbox: &Receiver<Request>, outbox: &SyncSender<Out
                     }
                 }
             }
-            Request::Name(stacks, order, deadline, answers) => {
-                name(naming, &stacks, order, deadline, &answers);
+            Request::Name(stacks, order, answers) => {
+                name(naming, &stacks, order, &answers);
             }
         }
     }
@@ -246,12 +246,12 @@ fn name(
     naming: &mut Naming,
     stacks: &[(StackKey, StackSum)],
     order: Order,
-    deadline: Instant,
     answers: &SyncSender<(usize, StackTotals)>,
 ) {
-    let passes: &[Option<Instant>] = match order {
-        Order::PlacesFirst => &[None, Some(deadline)],
-        Order::NamesOnly => &[Some(deadline)],
+    naming.begin_answer();
+    let passes: &[bool] = match order {
+        Order::PlacesFirst => &[false, true],
+        Order::NamesOnly => &[true],
     };
     let all = passes
         .iter()

@@ -7,9 +7,9 @@ use crate::{
 
 /// Places whose names are remembered at the most.
 const PLACE_LIMIT: usize = 1 << 16;
-/// Bytes of names that are taken and handed out in all. What comes after has none: names can be made to be
-/// long, and real ones have some ten megabytes.
-const MOST_BYTES: usize = 256 << 20;
+/// Bytes of names that are remembered, and that are handed out in one answer. What comes after has none: names
+/// can be made to be long, and real ones have some ten megabytes.
+const MOST_BYTES: usize = 128 << 20;
 
 /// Where an address lies.
 #[derive(Clone, Debug)]
@@ -26,10 +26,18 @@ pub(crate) struct Place {
 #[derive(Debug, Default)]
 pub(crate) struct Symbolizer {
     places: HashMap<(FileId, u64), Arc<[Name]>>,
-    bytes: usize,
+    /// Bytes of names in there.
+    remembered: usize,
+    /// Bytes of names in this answer.
+    told: usize,
 }
 
 impl Symbolizer {
+    /// Frames from here on are for somebody else.
+    pub(crate) fn begin_answer(&mut self) {
+        self.told = 0;
+    }
+
     /// The frames of a stack, innermost first. `places` belong to `addresses` one by one; functions that
     /// the compiler inlined have frames of their own, at the same place. `find` is asked for the names of
     /// places in files, and answers for each or for none of them.
@@ -50,8 +58,8 @@ impl Symbolizer {
             };
             let names = code(index, place).and_then(|code| self.places.get(&code));
             match names.filter(|names| !names.is_empty()) {
-                Some(names) if self.bytes < MOST_BYTES => {
-                    self.bytes += names.iter().map(Name::bytes).sum::<usize>();
+                Some(names) if self.told < MOST_BYTES => {
+                    self.told += names.iter().map(Name::bytes).sum::<usize>();
                     frames.extend(names.iter().map(|name| named(place, name)));
                 }
                 _ => frames.push(unnamed(Some(place), address)),
@@ -66,8 +74,9 @@ impl Symbolizer {
         places: &[Option<Place>],
         find: impl FnOnce(&[(FileId, u64)]) -> Option<Vec<Names>>,
     ) {
-        if self.places.len() >= PLACE_LIMIT {
+        if self.places.len() >= PLACE_LIMIT || self.remembered >= MOST_BYTES {
             self.places.clear();
+            self.remembered = 0;
         }
         let all = places.iter().enumerate();
         let mut new: Vec<_> =
@@ -75,11 +84,11 @@ impl Symbolizer {
         new.sort_unstable();
         new.dedup();
         new.retain(|code| !self.places.contains_key(code));
-        if new.is_empty() || self.bytes >= MOST_BYTES {
+        if new.is_empty() || self.told >= MOST_BYTES {
             return;
         }
         let found = find(&new).unwrap_or_default();
-        self.bytes += found.iter().flatten().map(Name::bytes).sum::<usize>();
+        self.remembered += found.iter().flatten().map(Name::bytes).sum::<usize>();
         self.places.extend(new.into_iter().zip(found.into_iter().map(Arc::from)));
     }
 }

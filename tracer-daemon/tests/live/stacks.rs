@@ -121,7 +121,7 @@ fn signal() -> Result<(), Failed> {
 /// In user mode and in the kernel. The program does all of its work below these two.
 fn cpu_samples() -> Result<(), Failed> {
     const OUTER: [&str; 2] = ["find_vma_hot::work", "find_vma_hot::main"];
-    /// A clock's tick can fall into the line that it prints at the end.
+    /// A clock's tick can fall into the line that it prints at the end: one, where there are few.
     const MOST: f64 = 0.95;
     let mut command = Command::new(workload("find_vma_hot"));
     let mut target = Target::start(command.args(["--wait", "--seconds", "3", "--areas", "9000"]));
@@ -139,7 +139,8 @@ fn cpu_samples() -> Result<(), Failed> {
         let sum = |stacks: &[&StackTotals]| stacks.iter().map(|one| one.count as f64).sum::<f64>();
         let share = sum(&right) / (sum(&right) + sum(&wrong));
         let shown: Vec<_> = wrong.iter().map(|stack| names(stack)).collect();
-        ensure(share >= MOST, format!("user mode: {user}: {share} of the samples; {shown:#?}"))?;
+        let is_right = share >= MOST || sum(&right) >= 10.0 && sum(&wrong) <= 1.0;
+        ensure(is_right, format!("user mode: {user}: {share} of the samples; {shown:#?}"))?;
     }
     Ok(())
 }
