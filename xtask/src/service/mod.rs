@@ -64,7 +64,10 @@ impl Files {
         let example = ["build", "--package", "tracer-daemon", "--example", "mmap_churn"];
         let built = cargo::build(&example)?;
         let churn = built.iter().find(|built| built.name == "mmap_churn");
-        fs::copy(&churn.context("cargo built no `mmap_churn`")?.path, files.0.join("mmap_churn"))?;
+        let churn = &churn.context("cargo built no `mmap_churn`")?.path;
+        // Its debug information is more than an emulated CPU reads in time.
+        let small = files.0.join("mmap_churn");
+        sh::run(Command::new("strip").args(["--strip-debug", "-o"]).args([&small, churn]))?;
         Ok(files)
     }
 }
