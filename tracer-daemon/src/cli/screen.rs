@@ -1,9 +1,13 @@
 //! The terminal while a live view has it.
 
-use std::{io, thread};
+use std::{
+    io::{self, BufWriter, Stdout},
+    thread,
+};
 
 use ratatui::{
-    DefaultTerminal,
+    Terminal,
+    backend::CrosstermBackend,
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
 };
 use tokio::sync::mpsc;
@@ -13,6 +17,9 @@ use crate::sink::live::{Rows, View};
 
 /// Keys that nobody has looked at yet.
 const WAITING_KEYS: usize = 16;
+
+/// In bytes, more than a picture: whoever looks sees a whole one, not the half that standard output's own buffer holds.
+const PICTURE: usize = 1 << 16;
 
 /// What a key, or the terminal itself, wants.
 pub(super) enum Key {
@@ -24,13 +31,15 @@ pub(super) enum Key {
 /// A terminal that is given back as it was, whatever happens: at the end, after an error, and in a panic
 /// (by ratatui's hook).
 pub(super) struct Screen {
-    terminal: DefaultTerminal,
+    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     keys: mpsc::Receiver<Key>,
 }
 
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
-        let terminal = ratatui::try_init()?;
+        ratatui::try_init()?;
+        let stdout = BufWriter::with_capacity(PICTURE, io::stdout());
+        let terminal = Terminal::new(CrosstermBackend::new(stdout))?;
         console::hold();
         let (sender, keys) = mpsc::channel(WAITING_KEYS);
         let screen = Self { terminal, keys };

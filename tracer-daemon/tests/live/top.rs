@@ -159,13 +159,11 @@ fn why() -> Result<(), Failed> {
     let says = |text: String| move |screen: &[String]| screen.join("\n").contains(&text);
     terminal.wait_for("what it waits for", says(format!("{who} takes ")))?;
     terminal.wait_for("a look", says(format!("looking closer at {who}")))?;
-    let is_finding = |line: &String| line.starts_with("mmap-churn (high)") && line.contains(&who);
-    let found = terminal.wait_for("a finding", |screen| screen.iter().any(is_finding))?;
     let all = format!("  all   alloctrace attach --pid {} --duration 30s", churner.0.id());
-    for line in ["  what  ", "  cure  reuse ", &all] {
-        let is_there = found.iter().any(|seen| seen.starts_with(line));
-        ensure(is_there, format!("{line} is missing:\n{}", found.join("\n")))?;
-    }
+    let finding = ["mmap-churn (high): ", "  what  ", "  cure  reuse ", &all];
+    let found = terminal.wait_for_lines(&finding)?;
+    let is_finding = |line: &String| line.starts_with("mmap-churn ") && line.contains(&who);
+    ensure(found.iter().any(is_finding), found.join("\n"))?;
     ensure(first_row(&found).is_some_and(|row| !row.is_empty()), found.join("\n"))?;
     drop(churner);
     terminal.wait_for("its end", |screen| !screen.iter().any(is_finding))?;

@@ -55,6 +55,14 @@ impl Terminal {
             thread::sleep(Duration::from_millis(50));
         }
     }
+
+    /// The first screen with lines that begin so, each somewhere: a picture may be seen before it is whole.
+    pub(crate) fn wait_for_lines(&self, lines: &[&str]) -> Result<Vec<String>, Failed> {
+        let is_there =
+            |screen: &[String], line: &str| screen.iter().any(|seen| seen.starts_with(line));
+        let all = |screen: &[String]| lines.iter().all(|line| is_there(screen, line));
+        self.wait_for(&lines.join("\n"), all)
+    }
 }
 
 impl Drop for Terminal {
