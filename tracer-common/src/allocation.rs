@@ -1,7 +1,5 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::ProcessId;
-
 /// What a program asks its allocator for. Functions that differ in their name only are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
@@ -170,18 +168,6 @@ pub const fn size_class(bytes: u64) -> usize {
     if class < SIZE_CLASSES { class } else { SIZE_CLASSES - 1 }
 }
 
-/// Key of the counters of allocator calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct AllocationKey {
-    /// Who called.
-    pub process: ProcessId,
-    /// An [`AllocationCall`].
-    pub call: u32,
-    /// Always 0.
-    pub reserved: u32,
-}
-
 /// Calls while the probes were on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -207,16 +193,32 @@ impl AllocationCounter {
 /// Sizes up to this one are counted one by one.
 pub const LARGEST_EXACT_SIZE: u64 = 4096;
 
-/// Key of the calls that ask for exactly so many bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// Calls that ask for exactly so many bytes, for some sizes that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct ExactSizeKey {
-    /// Who called.
-    pub process: ProcessId,
-    /// An [`AllocationCall`].
-    pub call: u32,
-    /// At most [`LARGEST_EXACT_SIZE`].
-    pub bytes: u32,
+pub struct ExactSizes {
+    /// One size each.
+    pub calls: [u64; Self::SIZES],
+}
+
+impl ExactSizes {
+    /// Sizes in one of these.
+    pub const SIZES: usize = 64;
+    /// So many of these have the sizes of a call, up to [`LARGEST_EXACT_SIZE`].
+    pub const PER_CALL: u32 = LARGEST_EXACT_SIZE as u32 / Self::SIZES as u32 + 1;
+    /// So many have those of all calls.
+    pub const SHARD: u32 = Self::PER_CALL * AllocationCall::ALL.len() as u32;
+    /// CPUs share what is counted by so many: else a machine with hundreds would need half a megabyte
+    /// for each. A power of two.
+    pub const MOST_SHARDS: u32 = 8;
+
+    /// Where in the table the size is counted, and where there.
+    #[must_use]
+    #[inline(always)]
+    pub const fn place(shard: u32, call: u32, bytes: u32) -> (u32, usize) {
+        let entry = shard * Self::SHARD + call * Self::PER_CALL + bytes / Self::SIZES as u32;
+        (entry, bytes as usize % Self::SIZES)
+    }
 }
 
 /// Where a probe lies.
@@ -229,6 +231,36 @@ pub struct SiteKey {
     pub pid: u32,
     /// Always 0.
     pub reserved: u32,
+}
+
+impl SiteKey {
+    /// Where no probe lies.
+    pub const NONE: Self = Self { address: 0, pid: 0, reserved: 0 };
+    /// Slots in the table of places.
+    pub const SLOTS: u32 = 1 << Self::SLOT_BITS;
+    /// A place is in one of so many slots.
+    pub const TRIES: u32 = 8;
+
+    const SLOT_BITS: u32 = 10;
+
+    /// The slot to look at first, second, … (Fibonacci hashing, then those that follow). The table is an array,
+    /// which a kernel program reads without calling the kernel, and far from full.
+    #[must_use]
+    #[inline(always)]
+    pub const fn slot(self, attempt: u32) -> u32 {
+        let mixed = (self.address ^ (self.pid as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed >> (64 - Self::SLOT_BITS)) as u32).wrapping_add(attempt) % Self::SLOTS
+    }
+}
+
+/// A slot of the table of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PlacedSite {
+    /// Where; [`SiteKey::NONE`]: the slot is free.
+    pub key: SiteKey,
+    /// What.
+    pub site: Site,
 }
 
 /// What a probe there sees.
@@ -283,7 +315,7 @@ impl HitCounter {
     }
 }
 
-crate::shared!(AllocationKey, AllocationCounter, ExactSizeKey, SiteKey, Site);
+crate::shared!(AllocationCounter, ExactSizes, SiteKey, Site, PlacedSite);
 
 #[cfg(test)]
 mod tests {
@@ -295,5 +327,43 @@ mod tests {
             assert_eq!(size_class(bytes), class, "{bytes}");
         }
         assert_eq!(size_class(u64::MAX), SIZE_CLASSES - 1);
+    }
+
+    #[test]
+    fn each_exact_size_has_a_place_of_its_own() {
+        let calls = AllocationCall::ALL.len() as u32;
+        let mut next = (0, 0);
+        for shard in 0..ExactSizes::MOST_SHARDS {
+            for call in 0..calls {
+                next = (shard * ExactSizes::SHARD + call * ExactSizes::PER_CALL, 0);
+                for bytes in 0..=LARGEST_EXACT_SIZE as u32 {
+                    assert_eq!(ExactSizes::place(shard, call, bytes), next, "{bytes}");
+                    next.1 += 1;
+                    if next.1 == ExactSizes::SIZES {
+                        next = (next.0 + 1, 0);
+                    }
+                }
+            }
+        }
+        assert_eq!(next.0 + 1, ExactSizes::MOST_SHARDS * ExactSizes::SHARD);
+    }
+
+    #[test]
+    fn places_are_spread_over_the_table() {
+        // A function every few hundred bytes, in two processes: no slot is wanted by more than fit.
+        let mut wanted = [0; SiteKey::SLOTS as usize];
+        for pid in [1, 4_194_303] {
+            for function in 0..100 {
+                let address = 0x7f12_3456_7930 + function * 0x1f0;
+                let key = SiteKey { address, pid, reserved: 0 };
+                wanted[key.slot(0) as usize] += 1;
+                let slots = (0..SiteKey::TRIES).map(|attempt| key.slot(attempt));
+                assert!(slots.clone().all(|slot| slot < SiteKey::SLOTS));
+                assert!(
+                    slots.clone().all(|slot| slots.clone().filter(|one| *one == slot).count() == 1)
+                );
+            }
+        }
+        assert!(wanted.iter().all(|wanted| *wanted <= 3));
     }
 }

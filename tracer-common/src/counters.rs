@@ -157,13 +157,11 @@ pub enum Loss {
     BlockTable = 13,
     /// A sampled block was handed out again although its end had not been seen.
     MissedEnd = 14,
-    /// A call of the allocator was not counted among those of its exact size: the table was full.
-    AllocationSizes = 15,
 }
 
 impl Loss {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::MappingRecords,
         Self::FaultRecords,
         Self::CpuRecords,
@@ -179,7 +177,6 @@ impl Loss {
         Self::BlockRecords,
         Self::BlockTable,
         Self::MissedEnd,
-        Self::AllocationSizes,
     ];
 
     /// The name in recordings and metrics.
@@ -201,7 +198,6 @@ impl Loss {
             Self::BlockRecords => "block_records",
             Self::BlockTable => "block_table",
             Self::MissedEnd => "missed_end",
-            Self::AllocationSizes => "allocation_sizes",
         }
     }
 }

@@ -111,6 +111,8 @@ pub struct Config {
     /// 1: a program may wake the reader. Where programs are preempted, that happens inside the one
     /// that wakes, and others on that CPU are skipped meanwhile.
     pub may_wake: u32,
+    /// Shards of the table of exact sizes, less one; their number is a power of two.
+    pub exact_size_mask: u32,
 }
 
 /// What the probes on an allocator do.

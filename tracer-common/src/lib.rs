@@ -16,7 +16,7 @@ mod sampling;
 mod syscall;
 
 pub use allocation::{
-    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, HitCounter, LARGEST_EXACT_SIZE,
+    AllocationCall, AllocationCounter, ExactSizes, HitCounter, LARGEST_EXACT_SIZE, PlacedSite,
     SIZE_CLASSES, Site, SiteKey, size_class,
 };
 pub use block::{BlockKey, BlockRecord, SampleId};

@@ -20,6 +20,7 @@ static CONFIG: Config = Config {
     stack_period: 1,
     lookup_period: 1,
     may_wake: 0,
+    exact_size_mask: 0,
 };
 
 /// A field of a static that the loader overwrites: the compiler must not take its initial value.
@@ -75,7 +76,15 @@ macro_rules! config {
 /// Settings, as in [`Config`].
 pub mod config {
     use super::CONFIG;
-    config!(whole_machine, fault_period, first_stacks, stack_period, lookup_period, may_wake);
+    config!(
+        whole_machine,
+        fault_period,
+        first_stacks,
+        stack_period,
+        lookup_period,
+        may_wake,
+        exact_size_mask
+    );
 }
 
 /// The value `offset` bytes into the kernel object at `base`.

@@ -6,9 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use tracer_common::{
-    AllocationCounter, AllocationKey, BlockKey, Control, ErrnoKey, ExactSizeKey, ExitTotals,
+    AllocationCall, AllocationCounter, BlockKey, Control, ErrnoKey, ExactSizes, ExitTotals,
     FaultTime, FutexWaits, HitCounter, Lifecycle, LockKey, LockWaits, LookupCounts, Loss,
-    ProcessId, ResizeCounter, SampleId, Site, SiteKey, SyscallCounter, SyscallKey, Target, Thread,
+    PlacedSite, ProcessId, ResizeCounter, SampleId, SiteKey, SyscallCounter, SyscallKey, Target,
+    Thread,
 };
 
 /// Processes to trace, by pid.
@@ -82,29 +83,30 @@ pub static FUTEX_WAITS: PerCpuHashMap<ProcessId, FutexWaits> =
 pub static LOOKUPS: PerCpuHashMap<ProcessId, LookupCounts> =
     PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
 
-/// Probes on allocators, by where they lie.
+/// Probes on allocators, each in one of the slots of its [`SiteKey`].
 #[map]
-pub static SITES: HashMap<SiteKey, Site> = HashMap::with_max_entries(1024, 0);
+pub static SITES: Array<PlacedSite> = Array::with_max_entries(SiteKey::SLOTS, 0);
 
-/// Allocator calls by process and function.
+/// Allocator calls of the one process that has probes on its allocator, by [`AllocationCall`].
 #[map]
-pub static ALLOCATIONS: PerCpuHashMap<AllocationKey, AllocationCounter> =
-    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static ALLOCATIONS: PerCpuArray<AllocationCounter> =
+    PerCpuArray::with_max_entries(AllocationCall::ALL.len() as u32, 0);
 
 /// Sampled blocks that have not been given back. Allocated beforehand: what finds no entry here is followed
 /// no further.
 #[map]
 pub static BLOCKS: HashMap<BlockKey, SampleId> = HashMap::with_max_entries(1 << 16, 0);
 
-/// Allocator calls by process, function and exact size, of the small ones.
+/// Its small requests by function and exact size, in shards of [`ExactSizes::SHARD`] entries: all memory is
+/// allocated beforehand, which one for each CPU would have too much of.
 #[map]
-pub static EXACT_SIZES: PerCpuHashMap<ExactSizeKey, u64> =
-    PerCpuHashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+pub static EXACT_SIZES: Array<ExactSizes> =
+    Array::with_max_entries(ExactSizes::SHARD * ExactSizes::MOST_SHARDS, 0);
 
-/// Calls by process and function that wanted a block to have another size, by what became of it.
+/// Its calls that wanted a block to have another size, by [`AllocationCall`] and what became of it.
 #[map]
-pub static RESIZES: PerCpuHashMap<AllocationKey, ResizeCounter> =
-    PerCpuHashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static RESIZES: PerCpuArray<ResizeCounter> =
+    PerCpuArray::with_max_entries(AllocationCall::ALL.len() as u32, 0);
 
 /// Hits of probes on allocators, by [`HitCounter`].
 #[map]

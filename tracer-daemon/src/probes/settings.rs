@@ -1,8 +1,8 @@
 //! How the kernel programs are to be loaded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZero, thread::available_parallelism};
 
-use tracer_common::{Config, KernelLayout};
+use tracer_common::{Config, ExactSizes, KernelLayout};
 
 use super::catalog::{Backend, CATALOG, Point, Rung, Signal};
 use crate::kernel;
@@ -45,6 +45,7 @@ impl Settings {
                 stack_period: 256,
                 lookup_period: 512,
                 may_wake: u32::from(!preempts),
+                exact_size_mask: exact_size_shards() - 1,
             },
             layout,
             forced: Forced::default(),
@@ -98,6 +99,12 @@ impl Settings {
              faults are counted all the same, from /proc and at the end of processes",
         )
     }
+}
+
+/// As many as there are CPUs to count on, roughly: more would take memory, fewer make CPUs wait for each other.
+fn exact_size_shards() -> u32 {
+    let cpus = available_parallelism().map_or(1, NonZero::get).next_power_of_two();
+    u32::try_from(cpus).map_or(ExactSizes::MOST_SHARDS, |cpus| cpus.min(ExactSizes::MOST_SHARDS))
 }
 
 /// What the user wants of a signal.

@@ -1,27 +1,28 @@
 //! The kernel's side of the probes on an allocator: where they lie, and what they counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aya::{
     Ebpf,
-    maps::{HashMap as KernelHash, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
-    util::nr_cpus,
+    maps::{Array, MapData, MapError, PerCpuArray},
 };
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, ExactSizeKey, HitCounter, ProcessId,
+    AllocationCall, AllocationCounter, ExactSizes, HitCounter, LARGEST_EXACT_SIZE, PlacedSite,
     ResizeCounter, Site, SiteKey,
 };
 
-use super::{summed, take};
+use super::take;
 use crate::aggregate::{counters::Sum, exact_sizes::SizedCalls};
 
-/// Counters of allocator calls, and the table of places.
+/// Counters of one process's allocator calls, and the table of places.
 pub struct AllocationMaps {
-    sites: KernelHash<MapData, SiteKey, Site>,
-    calls: PerCpuHashMap<MapData, AllocationKey, AllocationCounter>,
-    exact_sizes: PerCpuHashMap<MapData, ExactSizeKey, u64>,
-    resizes: PerCpuHashMap<MapData, AllocationKey, ResizeCounter>,
+    sites: Array<MapData, PlacedSite>,
+    calls: PerCpuArray<MapData, AllocationCounter>,
+    exact_sizes: Array<MapData, ExactSizes>,
+    resizes: PerCpuArray<MapData, ResizeCounter>,
     hits: PerCpuArray<MapData, u64>,
+    /// The functions that have places.
+    functions: BTreeSet<AllocationCall>,
 }
 
 impl AllocationMaps {
@@ -36,32 +37,23 @@ impl AllocationMaps {
             exact_sizes: take(ebpf, "EXACT_SIZES")?,
             resizes: take(ebpf, "RESIZES")?,
             hits: take(ebpf, "PROBE_HITS")?,
+            functions: BTreeSet::new(),
         })
     }
 
-    /// Says what a probe in a process sees, and makes the counter for it: the kernel program can be
-    /// refused memory for one.
+    /// Says what a probe in a process sees.
     ///
     /// # Errors
-    /// When a table is full.
-    pub fn add(&mut self, process: ProcessId, key: SiteKey, site: Site) -> Result<(), MapError> {
-        let cpus = nr_cpus().map_err(|(_, error)| error)?;
-        let counter = AllocationKey { process, call: site.call, reserved: 0 };
-        let nothing = vec![AllocationCounter::NONE; cpus];
-        self.calls.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
-        if AllocationCall::from_u32(site.call).is_some_and(AllocationCall::resizes) {
-            let nothing = vec![ResizeCounter::default(); cpus];
-            self.resizes.insert(counter, PerCpuValues::try_from(nothing)?, 0)?;
+    /// When its slots are taken.
+    pub fn add(&mut self, key: SiteKey, site: Site) -> Result<(), MapError> {
+        for slot in (0..SiteKey::TRIES).map(|attempt| key.slot(attempt)) {
+            let there = self.sites.get(&slot, 0)?.key;
+            if there == key || there == SiteKey::NONE {
+                self.functions.extend(AllocationCall::from_u32(site.call));
+                return self.sites.set(slot, PlacedSite { key, site }, 0);
+            }
         }
-        self.add_site(key, site)
-    }
-
-    /// Says what a probe sees, one whose hits are not to be counted as calls.
-    ///
-    /// # Errors
-    /// When the table is full.
-    pub fn add_site(&mut self, key: SiteKey, site: Site) -> Result<(), MapError> {
-        self.sites.insert(key, site, 0)
+        Err(MapError::OutOfBounds { index: key.slot(0), max_entries: SiteKey::SLOTS })
     }
 
     /// Hits of probes so far, in the order of [`HitCounter::ALL`]: more than calls, for the allocator
@@ -80,38 +72,46 @@ impl AllocationMaps {
     /// Calls so far, each function's.
     ///
     /// # Errors
-    /// When the kernel refuses to read the map, or holds a call that does not exist.
-    pub fn read(
-        &self,
-        process: ProcessId,
-    ) -> Result<HashMap<AllocationCall, AllocationCounter>, MapError> {
-        let all = summed(&self.calls)?.into_iter().filter(|(key, _)| key.process == process);
-        all.map(|(key, counter)| {
-            let call = AllocationCall::from_u32(key.call).ok_or(MapError::ElementNotFound)?;
-            Ok((call, counter))
-        })
-        .collect()
+    /// When the kernel refuses to read the map.
+    pub fn read(&self) -> Result<HashMap<AllocationCall, AllocationCounter>, MapError> {
+        let counter = |call: &AllocationCall| {
+            let values = self.calls.get(&(*call as u32), 0)?;
+            Ok((*call, values.iter().copied().fold(AllocationCounter::NONE, Sum::plus)))
+        };
+        self.functions.iter().map(counter).collect()
     }
 
     /// Calls so far that wanted a block to have another size, while results were seen; of all functions.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn resizes(&self, process: ProcessId) -> Result<ResizeCounter, MapError> {
-        let all = summed(&self.resizes)?.into_iter().filter(|(key, _)| key.process == process);
-        Ok(all.map(|(_, counter)| counter).reduce(Sum::plus).unwrap_or_default())
+    pub fn resizes(&self) -> Result<ResizeCounter, MapError> {
+        let mut all = ResizeCounter::default();
+        for call in AllocationCall::ALL.into_iter().filter(|call| call.resizes()) {
+            all = self.resizes.get(&(call as u32), 0)?.iter().copied().fold(all, Sum::plus);
+        }
+        Ok(all)
     }
 
-    /// Calls so far for each small size, each function's.
+    /// Calls so far for each small size that was asked for, each function's.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn exact_sizes(&self, process: ProcessId) -> Result<Vec<SizedCalls>, MapError> {
-        let all = summed(&self.exact_sizes)?.into_iter().filter(|(key, _)| key.process == process);
-        all.map(|(key, calls)| {
-            let call = AllocationCall::from_u32(key.call).ok_or(MapError::ElementNotFound)?;
-            Ok(SizedCalls { call, bytes: key.bytes.into(), calls })
-        })
-        .collect()
+    pub fn exact_sizes(&self) -> Result<Vec<SizedCalls>, MapError> {
+        let mut all = Vec::new();
+        for call in self.functions.iter().copied().filter(|call| !call.gives_back()) {
+            let mut sizes = vec![0; LARGEST_EXACT_SIZE as usize + 1];
+            for shard in 0..self.exact_sizes.len() / ExactSizes::SHARD {
+                for bytes in (0..sizes.len()).step_by(ExactSizes::SIZES) {
+                    let (entry, _) = ExactSizes::place(shard, call as u32, bytes as u32);
+                    let there = self.exact_sizes.get(&entry, 0)?.calls;
+                    let sums = sizes[bytes..].iter_mut();
+                    sums.zip(there).for_each(|(sum, calls)| *sum += calls);
+                }
+            }
+            let asked = (0..).zip(sizes).filter(|(_, calls)| *calls != 0);
+            all.extend(asked.map(|(bytes, calls)| SizedCalls { call, bytes, calls }));
+        }
+        Ok(all)
     }
 }

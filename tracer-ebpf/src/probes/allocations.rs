@@ -2,23 +2,23 @@
 
 mod resizes;
 
-use aya_ebpf::{helpers::bpf_probe_read_user, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, bpf_probe_read_user},
+    macros::uprobe,
+    programs::ProbeContext,
+};
 use tracer_common::{
-    AllocationCall, AllocationCounter, AllocationKey, AllocationSample, Asked, BlockKey,
-    BlockRecord, Control, Counting, ExactSizeKey, HitCounter, LARGEST_EXACT_SIZE, Loss, ProcessId,
-    RecordKind, SIZE_CLASSES, SampleId, Site, SiteKey, Thread, exponential_gap, size_class,
-    suitable_gap,
+    AllocationCall, AllocationSample, Asked, BlockKey, BlockRecord, Control, Counting, ExactSizes,
+    HitCounter, LARGEST_EXACT_SIZE, Loss, ProcessId, RecordKind, SIZE_CLASSES, SampleId, Site,
+    SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
     emit::{Wake, add, below, emit, emit_with_stack, has_room_for_stack, header, lose, now},
     filter::{control, current_ids, random, thread},
-    maps::{ALLOCATIONS, BLOCKS, EXACT_SIZES, NO_PROGRAMS, PROBE_HITS, SITES, entry},
+    kernel::config,
+    maps::{ALLOCATIONS, BLOCKS, EXACT_SIZES, NO_PROGRAMS, PROBE_HITS, SITES},
 };
-
-/// Too large for the program's stack, so that new entries are copied from here.
-#[unsafe(no_mangle)]
-static NO_ALLOCATIONS: AllocationCounter = AllocationCounter::NONE;
 
 #[uprobe]
 fn allocator_called(ctx: ProbeContext) -> u32 {
@@ -40,7 +40,7 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         thread.sampled_ns = 0;
         thread.asked.what = Asked::NOTHING;
         let kept = u64::from(control.allocations == Counting::On as u32);
-        count(thread, site, bytes, block, kept);
+        count(call, bytes, block, kept);
         if control.blocks != 0 {
             if block != 0 {
                 block_ends(thread, block);
@@ -83,8 +83,7 @@ fn place(ctx: &ProbeContext) -> Option<(&'static Site, u64)> {
     // SAFETY: the kernel hands the program valid registers.
     let (address, stack) = unsafe { ((*ctx.regs).rip, (*ctx.regs).rsp) };
     let key = SiteKey { address, pid: current_ids().1, reserved: 0 };
-    // SAFETY: user space writes an entry once and never changes it.
-    let Some(site) = (unsafe { SITES.get(&key) }) else {
+    let Some(site) = known_site(key) else {
         hit(HitCounter::Stepped as u32); // It may be; the budget has to hold.
         lose(Loss::UnknownPlaces);
         // SAFETY: nothing happens; see the map.
@@ -93,6 +92,18 @@ fn place(ctx: &ProbeContext) -> Option<(&'static Site, u64)> {
     };
     hit(site.counter);
     Some((site, stack.wrapping_add(u64::from(site.pushed))))
+}
+
+#[inline(always)]
+fn known_site(key: SiteKey) -> Option<&'static Site> {
+    for attempt in 0..SiteKey::TRIES {
+        // User space writes a slot once, before there is a probe that asks for it, and never changes it.
+        let placed = SITES.get(key.slot(attempt))?;
+        if placed.key == key {
+            return Some(&placed.site);
+        }
+    }
+    None
 }
 
 /// Every hit costs the target, whether it is a call of the program or not.
@@ -156,16 +167,14 @@ fn sample(ctx: &ProbeContext, thread: &mut Thread, site: &Site, bytes: u64, cont
 
 /// Adds `kept`, 0 or 1, times what the call counts.
 #[inline(always)]
-fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64, kept: u64) {
-    let key = AllocationKey { process: thread.process, call: site.call, reserved: 0 };
-    let Some(counter) = entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) else {
-        lose(Loss::CounterTable);
-        return;
-    };
+fn count(call: AllocationCall, bytes: Option<u64>, block: u64, kept: u64) {
+    let Some(counter) = ALLOCATIONS.get_ptr_mut(call as u32) else { return };
     // SAFETY: from the map, checked; the class's index is below their number.
     unsafe {
         add(&raw mut (*counter).calls, kept);
-        add(&raw mut (*counter).ended, kept * u64::from(block != 0));
+        if block != 0 {
+            add(&raw mut (*counter).ended, kept);
+        }
         if let Some(bytes) = bytes {
             add(&raw mut (*counter).bytes, kept * bytes);
             let class = below::<SIZE_CLASSES>(size_class(bytes));
@@ -173,16 +182,19 @@ fn count(thread: &Thread, site: &Site, bytes: Option<u64>, block: u64, kept: u64
         }
     }
     if let Some(bytes) = bytes.filter(|bytes| *bytes <= LARGEST_EXACT_SIZE) {
-        count_size(thread, site, bytes as u32, kept);
+        count_size(call, bytes as u32, kept);
     }
 }
 
 #[inline(always)]
-fn count_size(thread: &Thread, site: &Site, bytes: u32, kept: u64) {
-    let key = ExactSizeKey { process: thread.process, call: site.call, bytes };
-    match entry(&EXACT_SIZES, &key, &0) {
-        Some(calls) => add(calls, kept),
-        None => lose(Loss::AllocationSizes),
+fn count_size(call: AllocationCall, bytes: u32, kept: u64) {
+    // SAFETY: no arguments, cannot fail.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let (entry, size) = ExactSizes::place(cpu & config::exact_size_mask(), call as u32, bytes);
+    if let Some(sizes) = EXACT_SIZES.get_ptr_mut(entry) {
+        let size = below::<{ ExactSizes::SIZES }>(size);
+        // SAFETY: from the map, checked; the index is below their number.
+        add(unsafe { (&raw mut (*sizes).calls).cast::<u64>().add(size) }, kept);
     }
 }
 

@@ -127,7 +127,7 @@ fn put_in(programs: &mut Programs, maps: &mut KernelMaps) -> Result<Links, Strin
     let pid = NonZeroU32::new(std::process::id()).ok_or("the tracer has no pid")?;
     for function in [own_code::emulated, own_code::stepped] {
         let key = SiteKey { address: function as usize as u64, pid: pid.get(), reserved: 0 };
-        maps.allocations.add_site(key, OWN).map_err(|error| error.to_string())?;
+        maps.allocations.add(key, OWN).map_err(|error| error.to_string())?;
     }
     Links::put_in(programs, catalog::ALLOCATOR, &own.file, &[own.emulated, own.stepped], pid)
 }

@@ -92,8 +92,8 @@ impl AllocatorProbes {
         budget: Budget,
     ) -> Result<Self, String> {
         for place in places.places.iter().chain(&places.results) {
-            let added = kernel.maps.allocations.add(process, place.key, place.site);
-            added.map_err(|error| format!("the kernel has no room for counters: {error}"))?;
+            let added = kernel.maps.allocations.add(place.key, place.site);
+            added.map_err(|error| format!("the table of places has no room: {error}"))?;
         }
         let meter = PriceMeter::start(kernel.programs, kernel.maps);
         let mut probes = Self {
@@ -176,12 +176,12 @@ impl AllocatorProbes {
     ) -> Result<Allocations, aya::maps::MapError> {
         let rate = self.ended.and_then(|ended| self.timetable.rate(self.began, ended));
         let duty = self.timetable.counted().div_duration_f64(window).min(1.0);
-        let sizes = maps.allocations.exact_sizes(self.process)?;
+        let sizes = maps.allocations.exact_sizes()?;
         let counted = Counted { window, duty, rate, stack_samples };
-        let calls = maps.allocations.read(self.process)?;
+        let calls = maps.allocations.read()?;
         let all =
             allocations(&calls, counted).with_sizes(&sizes, SizeRule::of(&self.places.allocator));
-        let resizes = maps.allocations.resizes(self.process)?;
+        let resizes = maps.allocations.resizes()?;
         Ok(self.with_results(all, &calls, &resizes, blocks))
     }
 
@@ -198,7 +198,7 @@ impl AllocatorProbes {
 
     fn calls(&self, maps: &KernelMaps) -> Calls {
         // A map of this size can always be read.
-        maps.allocations.read(self.process).unwrap_or_default()
+        maps.allocations.read().unwrap_or_default()
     }
 
     fn read(&self, maps: &KernelMaps) -> Readings {

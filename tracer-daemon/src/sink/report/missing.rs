@@ -109,10 +109,6 @@ fn explained(cause: &str) -> String {
         Some(Loss::MissedEnd) => {
             "sampled blocks were given back unseen; when is unknown, and others may count as outstanding"
         }
-        Some(Loss::AllocationSizes) => {
-            "calls of the allocator are missing among those of exact sizes, the table was full; the counts \
-             by function and by powers of two are exact"
-        }
         None if cause == "stack_queue" => {
             "stacks were not unwound, too many came at once or one took too long; the stacks rest \
               on fewer samples, the counts are exact"

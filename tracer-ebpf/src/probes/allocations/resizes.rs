@@ -2,25 +2,14 @@
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use tracer_common::{
-    AllocationCall, AllocationKey, Asked, ChunkHeader, Loss, RecordKind, Resize, ResizeCounter,
-    ResizeRecord, SampleId, Site, Thread, copied,
+    AllocationCall, Asked, ChunkHeader, Loss, RecordKind, Resize, ResizeRecord, SampleId, Site,
+    Thread, copied,
 };
 
-use super::NO_ALLOCATIONS;
 use crate::{
-    emit::{add, emit, header, lose, now},
+    emit::{add, emit, header, now},
     filter::current_ids,
-    maps::{ALLOCATIONS, RESIZES, entry},
-};
-
-/// Not on the program's stack, of which the verifier wants every byte written.
-#[unsafe(no_mangle)]
-static NO_RESIZES: ResizeCounter = ResizeCounter {
-    calls: [0; Resize::ALL.len()],
-    copied: 0,
-    grown: 0,
-    unsized_moves: 0,
-    unsized_bytes: 0,
+    maps::{ALLOCATIONS, RESIZES},
 };
 
 /// A call begins.
@@ -46,18 +35,17 @@ pub fn answer(thread: &mut Thread, site: &Site, address: u64) {
         return;
     }
     let call = thread.allocation_call.wrapping_sub(1);
-    let key = AllocationKey { process: thread.process, call, reserved: 0 };
-    if address == 0 && asked.bytes != 0 {
-        match entry(&ALLOCATIONS, &key, &NO_ALLOCATIONS) {
-            // SAFETY: from the map, checked.
-            Some(counter) => add(unsafe { &raw mut (*counter).failures }, 1),
-            None => lose(Loss::CounterTable),
-        }
+    if address == 0
+        && asked.bytes != 0
+        && let Some(counter) = ALLOCATIONS.get_ptr_mut(call)
+    {
+        // SAFETY: from the map, checked.
+        add(unsafe { &raw mut (*counter).failures }, 1);
     }
     if asked.what == Asked::RESIZE {
         let after = chunk_header(site, address);
         let resize = asked.resized(address, after);
-        count(&key, &asked, resize, after.usable());
+        count(call, &asked, resize, after.usable());
         if thread.sampled_ns != 0 && address != 0 {
             record(thread, &asked, resize, after.usable());
         }
@@ -75,11 +63,8 @@ fn chunk_header(site: &Site, block: u64) -> ChunkHeader {
 }
 
 #[inline(always)]
-fn count(key: &AllocationKey, asked: &Asked, resize: Resize, after: u64) {
-    let Some(counter) = entry(&RESIZES, key, &NO_RESIZES) else {
-        lose(Loss::CounterTable);
-        return;
-    };
+fn count(call: u32, asked: &Asked, resize: Resize, after: u64) {
+    let Some(counter) = RESIZES.get_ptr_mut(call) else { return };
     let before = asked.header.usable();
     let has_sizes = after != 0 && (before != 0 || asked.block == 0);
     // SAFETY: from the map, checked; there are as many counts as numbers of a resize.
