@@ -52,7 +52,7 @@ pub(super) fn restrict() -> io::Result<()> {
 fn program(own: u32) -> Result<BpfProgram, seccompiler::BackendError> {
     let is = |argument, value| SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, value);
     let lacks = |argument, bits: i32| {
-        let bits = bits as u32 as u64;
+        let bits = u64::from(bits.cast_unsigned());
         SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(bits), 0)
     };
     let only_if = |conditions| Ok(vec![SeccompRule::new(conditions)?]);
