@@ -3,6 +3,9 @@
 //! Data runs one way: `probes` and `source` take it out of the kernel, `decode` types it,
 //! `aggregate` makes a [`aggregate::Snapshot`], `diagnose` draws conclusions, `sink` shows them.
 
+// They panic where a terminal or a pipe is gone, and what was measured would be lost.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod aggregate;
 pub mod allocator;
 pub mod census;

@@ -57,6 +57,23 @@ impl CgroupNames {
         }
     }
 
+    /// Whether a process is in the group of this path.
+    pub(super) fn is_member(&self, path: &str, pid: u32) -> bool {
+        let members = self.top.join(path.trim_start_matches('/')).join("cgroup.procs");
+        let members = fs::read_to_string(members).unwrap_or_default();
+        members.lines().any(|line| line.parse() == Ok(pid))
+    }
+
+    /// The path of the group that a process is in, wherever that is.
+    pub(super) fn find_member(&mut self, pid: u32) -> Option<String> {
+        // Beside it there may be hierarchies of single controllers, where each process is as well.
+        if !self.top.join("cgroup.controllers").exists() {
+            return None;
+        }
+        self.walk();
+        self.paths.values().find(|path| self.is_member(path, pid)).cloned()
+    }
+
     fn insert(&mut self, inode: u64, path: String) {
         if self.paths.len() >= GROUP_LIMIT {
             self.paths.clear();

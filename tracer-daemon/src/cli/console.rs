@@ -59,7 +59,10 @@ pub(super) fn hold() {
 /// Writes those that have waited, and from here on each at once.
 pub(super) fn release() {
     let waited = held().take();
-    waited.into_iter().flatten().for_each(|line| eprintln!("{line}"));
+    for line in waited.into_iter().flatten() {
+        // As in `put`.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 fn put(level: Level, line: &str) {

@@ -1,6 +1,9 @@
 //! What there is to see while a session measures.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use tokio::time::Interval;
 
@@ -38,7 +41,7 @@ pub(super) struct Live {
 impl Onlooker {
     /// Seconds, where stderr is a terminal.
     pub(super) fn of_time() -> Self {
-        Self::OfTime(Progress { wanted: std::io::stderr().is_terminal(), shown: None })
+        Self::OfTime(Progress { wanted: io::stderr().is_terminal(), shown: None })
     }
 
     /// The window as it goes. What is written to a terminal from now on tears the picture.
@@ -92,7 +95,7 @@ pub(super) struct Progress {
 impl Progress {
     fn show(&mut self, seconds: u64) {
         if self.wanted && self.shown != Some(seconds) {
-            eprint!("\r{seconds} s traced ");
+            tell(&format!("\r{seconds} s traced "));
             self.shown = Some(seconds);
         }
     }
@@ -101,7 +104,12 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown.is_some() {
-            eprint!("\r\x1b[K");
+            tell("\r\x1b[K");
         }
     }
+}
+
+/// Without a line's end. A terminal that is gone meanwhile is no reason to stop.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }

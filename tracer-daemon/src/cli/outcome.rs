@@ -22,15 +22,16 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Prints, saves and judges. Whatever fails, what was measured is printed first.
+    /// Prints, saves and judges, even if one of them fails: the terminal may be gone, or the disk full.
     pub(super) fn deliver(&self, snapshot: Snapshot) -> Result<u8, Error> {
         let findings = diagnose::all(&snapshot);
         let recording = Recording::new(snapshot, findings);
-        print(&recording, self.format)?;
+        let printed = print(&recording, self.format);
         if let Some(path) = &self.output {
             recording.save(path).map_err(|error| Error::Usage(error.to_string()))?;
             say(&format!("recording saved in {}", path.display()));
         }
+        printed?;
         let lost = &recording.snapshot.lost;
         if self.strict && !lost.is_empty() {
             let causes: Vec<_> =

@@ -1,6 +1,6 @@
 //! Waiting while a session measures.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{mem::MaybeUninit, os::fd::OwnedFd, ptr, time::Duration};
 
 use tokio::{
     io::unix::AsyncFd,
@@ -31,17 +31,32 @@ pub(super) struct Limits {
 pub(super) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    /// `None`: it is to outlive its terminal.
+    hangup: Option<Signal>,
 }
 
 impl Interrupts {
     /// Catches them. To be called before anybody is told that there is something to interrupt.
     pub(super) fn catch() -> Result<Self, Error> {
         let caught = |kind| signal(kind).map_err(|error| unwatchable(&error));
+        let hangup = (!ignores_hangups()).then(|| caught(SignalKind::hangup()));
         Ok(Self {
             interrupt: caught(SignalKind::interrupt())?,
             terminate: caught(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
         })
     }
+}
+
+/// As nohup(1) has it.
+fn ignores_hangups() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the kernel writes into `action` only, of which zeros are a valid value.
+    let action = unsafe {
+        libc::sigaction(libc::SIGHUP, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 fn unwatchable(error: &std::io::Error) -> Error {
@@ -55,7 +70,7 @@ pub(super) async fn watch(
     limits: Limits,
     mut onlooker: Onlooker,
 ) -> Result<(), Error> {
-    let Interrupts { mut interrupt, mut terminate } = interrupts;
+    let Interrupts { mut interrupt, mut terminate, mut hangup } = interrupts;
     // SAFETY: an `OwnedFd` owns its descriptor, which stays the same and open until it is dropped.
     let process =
         unsafe { AsyncFd::register(limits.process) }.map_err(|error| unwatchable(&error.into()))?;
@@ -90,6 +105,7 @@ pub(super) async fn watch(
             _ = process.readable() => break,
             () = until(deadline) => break,
             _ = terminate.recv() => break,
+            () = hung_up(hangup.as_mut()) => break,
             _ = interrupt.recv() => match left.checked_sub(1) {
                 Some(fewer) => left = fewer,
                 None => break,
@@ -104,6 +120,13 @@ pub(super) async fn watch(
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn hung_up(hangup: Option<&mut Signal>) {
+    match hangup {
+        Some(hangup) => _ = hangup.recv().await,
         None => std::future::pending().await,
     }
 }

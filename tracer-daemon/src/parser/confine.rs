@@ -1,4 +1,4 @@
-//! What a parser gives up before it looks at anything: privileges, what it has inherited, memory.
+//! What a parser gives up before it looks at anything: privileges, what it has inherited, memory, system calls.
 
 use std::{fs, io};
 
@@ -14,6 +14,8 @@ use rustix::{
     },
 };
 
+use super::calls::restrict;
+
 /// Bytes of memory of its own; mapped files are not among them. Debug information of the largest programs
 /// takes some hundred megabytes.
 pub(super) const MOST_MEMORY: u64 = 1 << 30;
@@ -24,8 +26,9 @@ const NOBODY: u32 = 65_534;
 /// Of all processes the first to go when memory is short.
 const FIRST_TO_GO: &str = "1000";
 
-/// Gives all up, or says in a line what could not be given up. To be called by the only thread.
-pub(super) fn confine() -> Result<(), String> {
+/// Gives all up, or says in a line what could not be given up: as an error what it must not go on with. To be
+/// called by the only thread.
+pub(super) fn confine() -> Result<Option<String>, String> {
     let step = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let limit = |resource, most: u64| {
         let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
@@ -52,7 +55,11 @@ pub(super) fn confine() -> Result<(), String> {
     ] {
         limit(resource, most).map_err(|error| step("its limits")(error.into()))?;
     }
-    Ok(())
+    // Last, for what came before takes more calls. Kernels may be built without, and a container's profile may
+    // refuse it; it has nothing to misuse them with by now.
+    let kept =
+        |error| format!("who reads programs' files keeps all system calls: seccomp: {error}");
+    Ok(restrict().err().map(kept))
 }
 
 /// All but the first three.

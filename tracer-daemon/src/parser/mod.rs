@@ -3,6 +3,7 @@
 //! for a file may have taken the parser over.
 
 mod board;
+mod calls;
 mod channel;
 mod confine;
 pub(crate) mod message;

@@ -73,8 +73,10 @@ impl Process {
         let mut process = Self { child, channel: Channel::new(own), board: Board::new()? };
         let deadline = Instant::now() + BEGINNING;
         process.channel.send(&(), Some(process.board.file().as_fd()), Some(deadline))?;
-        let ready: Result<(), String> = process.channel.answer(deadline)?;
-        ready.map_err(io::Error::other)?;
+        let ready: Result<Option<String>, String> = process.channel.answer(deadline)?;
+        if let Some(remark) = ready.map_err(io::Error::other)? {
+            log::warn!("{remark}");
+        }
         Ok(process)
     }
 

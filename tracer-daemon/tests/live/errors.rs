@@ -1,6 +1,7 @@
 //! What goes wrong says so in one line, with the right status, and leaves no probe behind.
 
 use std::{
+    fs::File,
     os::unix::process::CommandExt,
     process::{Command, Output, Stdio},
 };
@@ -12,7 +13,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    support::{ALLOCTRACE, Machine, Target, Tracer, alloctrace, ensure, same, truth, workload},
+    support::{
+        ALLOCTRACE, Machine, Target, Terminal, Tracer, alloctrace, ensure, same, truth, wait_until,
+        workload,
+    },
     trial,
 };
 
@@ -36,6 +40,11 @@ pub(crate) fn trials(machine: &Machine) -> Vec<Trial> {
         trial("a_command_that_is_not_there_is_status_2", root(), no_command),
         trial("run_passes_the_status_through", root(), status_through),
         trial("interrupted_twice_it_ends_at_once", root(), interrupted_twice),
+        trial(
+            "a_lost_terminal_loses_no_recording",
+            root().or_else(|| machine.lacks(&["tmux"])),
+            lost_terminal,
+        ),
         trial("killed_it_leaves_nothing_behind", root(), killed),
         trial("strict_fails_after_a_loss", root(), strict),
     ]
@@ -196,7 +205,7 @@ fn left_out() -> Result<(), Failed> {
     let (file, program) = (file.to_string_lossy(), truth());
     let command = ["--output", &file, "--", &program.to_string_lossy(), "1", "1", "exit"];
     alloctrace(&[&["run"], &out[..], &command].concat());
-    let recording = Recording::read_from(std::fs::File::open(&*file)?, &file)?;
+    let recording = Recording::read_from(File::open(&*file)?, &file)?;
     let snapshot = recording.snapshot;
     let off = snapshot.tracer.probes.iter().filter(|probe| probe.status == "off");
     let off: Vec<_> = off.map(|probe| probe.signal.as_str()).collect();
@@ -236,6 +245,27 @@ fn interrupted_twice() -> Result<(), Failed> {
     // The second one may come when the report is already out.
     let status = tracer.wait()?;
     ensure(matches!(status.code(), Some(0 | 130)), format!("it ended with {status}"))?;
+    nothing_is_left()
+}
+
+/// As when a connection breaks.
+fn lost_terminal() -> Result<(), Failed> {
+    const ROUNDS: u64 = 30;
+    let directory = TempDir::new()?;
+    let mut target = Target::start(Command::new(truth()).args(["1", &ROUNDS.to_string()]));
+    target.hear("ready");
+    let file = directory.path().join("recording.json");
+    let script = format!("{ALLOCTRACE} attach --pid {} --output {}", target.pid(), file.display());
+    let terminal = Terminal::run(directory.path(), &script)?;
+    terminal.wait_for("it traces", |screen| screen.join(" ").contains("alloctrace: tracing "))?;
+    target.nudge();
+    target.hear("done");
+    drop(terminal);
+    let read =
+        || -> Result<_, Failed> { Ok(Recording::read_from(File::open(&file)?, "the recording")?) };
+    wait_until("the recording is whole", || read().is_ok())?;
+    // One that succeeds and one that fails in each round.
+    same("calls", read()?.snapshot.syscalls["mprotect"].calls, 2 * ROUNDS)?;
     nothing_is_left()
 }
 

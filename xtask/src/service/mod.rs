@@ -1,4 +1,4 @@
-//! `cargo xtask service`: the package on a Debian with systemd, from its installation to its purge.
+//! `cargo xtask service`: the package on a Debian with systemd, from its installation to its purge, and in a pod.
 
 use crate::{
     cargo, dist, setup, sh,
@@ -48,7 +48,9 @@ impl Files {
         let files = Self(vm::folder().join("run").join(format!("service-{}", std::process::id())));
         fs::create_dir_all(files.0.parent().context("a path has a parent")?)?;
         copy(&sh::workspace().join("xtask/src/service/guest"), &files.0)?;
-        copy(&sh::workspace().join("deploy/prometheus"), &files.0.join("prometheus"))?;
+        for folder in ["prometheus", "container", "kubernetes"] {
+            copy(&sh::workspace().join("deploy").join(folder), &files.0.join(folder))?;
+        }
         for check in fs::read_dir(files.0.join("checks"))? {
             let check = check?;
             let name = check.file_name().to_string_lossy().into_owned();

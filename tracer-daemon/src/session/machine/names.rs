@@ -9,7 +9,7 @@ use crate::{
         groups::{Belongs, Living},
         looks::Load,
     },
-    census::{CgroupNames, GroupName, ProcRoot, ProcessStat, Rule, Subject},
+    census::{CgroupNames, CgroupNamespace, GroupName, ProcRoot, ProcessStat, Rule, Subject},
 };
 
 /// The group of the kernel's own threads: their names hold numbers, and change.
@@ -39,6 +39,7 @@ pub(super) struct Names {
     /// The tracer's own program: it does not trace itself, nor its workers.
     own: Option<PathBuf>,
     cgroups: CgroupNames,
+    namespace: CgroupNamespace,
     began: Instant,
     known: HashMap<ProcessId, Known>,
 }
@@ -72,11 +73,16 @@ impl Known {
 
 impl Names {
     pub(super) fn new(root: ProcRoot, grouping: Grouping, rules: Vec<Rule>) -> Self {
+        let own_id = std::process::id();
+        let mut cgroups = CgroupNames::new(root.path(), WALK_INTERVAL_NS);
+        let own_group = root.cgroup(own_id);
+        let namespace = own_group.map(|path| CgroupNamespace::of(own_id, &path, &mut cgroups));
         Self {
             grouping,
             rules,
-            own: root.exe(std::process::id()),
-            cgroups: CgroupNames::new(root.path(), WALK_INTERVAL_NS),
+            own: root.exe(own_id),
+            cgroups,
+            namespace: namespace.unwrap_or_default(),
             root,
             began: Instant::now(),
             known: HashMap::new(),
@@ -128,7 +134,8 @@ impl Names {
         if stat.is_kernel_thread {
             return (GroupName::lasting(KERNEL), Wish::Never);
         }
-        let (cgroup, exe) = (self.root.cgroup(stat.pid), self.root.exe(stat.pid));
+        let cgroup = self.root.cgroup(stat.pid).map(|path| self.namespace.from_top(path));
+        let exe = self.root.exe(stat.pid);
         let (cgroup, exe) = (cgroup.as_deref(), exe.as_deref());
         cgroup.into_iter().for_each(|path| self.cgroups.learn(path));
         let is_own = exe.is_some() && exe == self.own.as_deref();

@@ -47,6 +47,8 @@ fn no_privileges() -> Result<(), Failed> {
         same(set, status[set], "0000000000000000")?;
     }
     same("NoNewPrivs", status["NoNewPrivs"], "1")?;
+    // A filter of system calls.
+    same("Seccomp", status["Seccomp"], "2")?;
     let nobody = [NOBODY; 4].map(|id| id.to_string()).join("\t");
     for (name, ids) in [("Uid", &*nobody), ("Gid", &*nobody), ("Groups", "")] {
         same(name, status[name].trim(), ids)?;
