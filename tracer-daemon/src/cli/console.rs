@@ -61,7 +61,7 @@ pub(super) fn release() {
     let waited = held().take();
     for line in waited.into_iter().flatten() {
         // As in `put`.
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = write(&mut io::stderr(), line);
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Prints, saves and judges, even if one of them fails: the terminal may be gone, or the disk full.
+    /// Prints, saves and judges. What cannot be printed is saved all the same: the terminal may be gone.
     pub(super) fn deliver(&self, snapshot: Snapshot) -> Result<u8, Error> {
         let findings = diagnose::all(&snapshot);
         let recording = Recording::new(snapshot, findings);

@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     programs::ProgramError,
 };
-use tracer_common::{Config, ExactSizes};
+use tracer_common::ExactSizes;
 
 use super::{
     catalog::{Backend, CATALOG, Rung, Signal},
@@ -97,16 +97,14 @@ pub fn load(settings: &Settings) -> Result<Ebpf, EbpfError> {
     for per_process in ["FAULT_TIMES", "FUTEX_WAITS", "LIFECYCLES", "LOOKUPS", "EXITS"] {
         loader.map_max_entries(per_process, settings.processes.saturating_mul(2));
     }
-    // Probes on allocators are not for whole machines.
-    let (blocks, exact_sizes) = match settings.config {
-        Config { whole_machine: 0, exact_size_mask, .. } => {
-            (1 << 16, (exact_size_mask + 1) * ExactSizes::SHARD)
-        }
-        _ => (1, 1),
-    };
+    if settings.config.whole_machine == 0 {
+        let shards = settings.config.exact_size_mask + 1;
+        loader.map_max_entries("EXACT_SIZES", shards * ExactSizes::SHARD);
+    } else {
+        // Probes on allocators are not for whole machines.
+        loader.map_max_entries("BLOCKS", 1).map_max_entries("EXACT_SIZES", 1);
+    }
     loader
-        .map_max_entries("BLOCKS", blocks)
-        .map_max_entries("EXACT_SIZES", exact_sizes)
         .map_max_entries("TARGETS", settings.processes)
         .map_max_entries("THREADS", threads)
         .map_max_entries("EVENTS", settings.ring_bytes)

@@ -110,8 +110,9 @@ fn attached(pid: u32, options: &[&str]) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How often probes went in and came out, at least, while a tracer kept within a budget that is too small for all
-/// calls.
+/// How often probes went in and came out, by the time that they were in, while a tracer kept within a budget that is
+/// too small for all calls. The first time lasts longer than the others and counts for several, which is nothing in
+/// minutes.
 fn moments(pid: u32, budget: &str, seconds: u32) -> Result<f64, Failed> {
     let duration = format!("{seconds}s");
     let options = ["--budget", budget, "--duration", &duration, "--format", "json"];

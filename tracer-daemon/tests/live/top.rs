@@ -162,7 +162,7 @@ fn why() -> Result<(), Failed> {
     let all = format!("  all   alloctrace attach --pid {} --duration 30s", churner.0.id());
     let finding = ["mmap-churn (high): ", "  what  ", "  cure  reuse ", &all];
     let found = terminal.wait_for_lines(&finding)?;
-    let is_finding = |line: &String| line.starts_with("mmap-churn ") && line.contains(&who);
+    let is_finding = |line: &String| line.starts_with("mmap-churn (high)") && line.contains(&who);
     ensure(found.iter().any(is_finding), found.join("\n"))?;
     ensure(first_row(&found).is_some_and(|row| !row.is_empty()), found.join("\n"))?;
     drop(churner);
