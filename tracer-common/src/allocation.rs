@@ -131,12 +131,6 @@ impl AllocationCall {
         matches!(self, Self::Realloc | Self::Reallocarray | Self::Rallocx)
     }
 
-    /// Whether it returns the address of a block. `posix_memalign` leaves it in memory.
-    #[must_use]
-    pub const fn returns_block(self) -> bool {
-        !matches!(self, Self::PosixMemalign | Self::Free | Self::Delete | Self::Dallocx)
-    }
-
     /// Whether this call may end with a jump to the other, which is then the same call of the program.
     #[must_use]
     pub const fn may_end_in(self, other: u32) -> bool {
@@ -267,7 +261,7 @@ pub struct PlacedSite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Site {
-    /// An [`AllocationCall`].
+    /// The [`AllocationCall`] that begins there; [`Self::NO_CALL`]: none does.
     pub call: u32,
     /// Bytes that the function has on the stack there.
     pub pushed: u32,
@@ -279,6 +273,25 @@ pub struct Site {
     pub counter: u32,
     /// 1: before each block stands a [`crate::ChunkHeader`].
     pub has_headers: u32,
+    /// How the allocator itself goes from there to one of those functions, a [`Branch`]; 0: it does not.
+    pub branch: u32,
+    /// 1: wherever the allocator itself goes to this function, there is a probe that sees it.
+    pub sees_branches: u32,
+}
+
+impl Site {
+    /// Where no function begins.
+    pub const NO_CALL: u32 = u32::MAX;
+}
+
+/// How code goes to the beginning of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Branch {
+    /// The function returns to it.
+    Call = 1,
+    /// The function returns in its place.
+    Jump = 2,
 }
 
 /// Hits are counted by what the kernel does at one, which is their price, and by whether the function only

@@ -16,8 +16,8 @@ mod sampling;
 mod syscall;
 
 pub use allocation::{
-    AllocationCall, AllocationCounter, ExactSizes, HitCounter, LARGEST_EXACT_SIZE, PlacedSite,
-    SIZE_CLASSES, Site, SiteKey, size_class,
+    AllocationCall, AllocationCounter, Branch, ExactSizes, HitCounter, LARGEST_EXACT_SIZE,
+    PlacedSite, SIZE_CLASSES, Site, SiteKey, size_class,
 };
 pub use block::{BlockKey, BlockRecord, SampleId};
 pub use counters::{

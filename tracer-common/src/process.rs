@@ -113,8 +113,11 @@ pub struct Thread {
     pub lookup_stack_countdown: u32,
     /// The stack pointer at the last allocator call's entry.
     pub allocation_stack: u64,
-    /// Where that call returns to.
+    /// Where that call returns to; only known where it was needed.
     pub allocation_return: u64,
+    /// The stack pointer at the entry of the function to which the allocator itself goes next, plus 1 if it jumps
+    /// there; 0: to none.
+    pub allocation_branch: u64,
     /// That call, an [`crate::AllocationCall`] counted from 1; 0: none.
     pub allocation_call: u32,
     /// Bytes until the next sampled call of the allocator; 0: yet to be drawn.

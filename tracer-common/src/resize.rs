@@ -66,7 +66,7 @@ impl ChunkHeader {
 pub struct Asked {
     /// Bytes.
     pub bytes: u64,
-    /// The block that it wants to have another size; 0: none.
+    /// The block that it wants to have another size, or where it wants the address of a new one to be left; 0: neither.
     pub block: u64,
     /// Of that block.
     pub header: ChunkHeader,
@@ -83,6 +83,8 @@ impl Asked {
     pub const BLOCK: u32 = 1;
     /// A block of another size.
     pub const RESIZE: u32 = 2;
+    /// A block whose address is left in memory. What is returned is 0 or the reason why there is none.
+    pub const PLACED: u32 = 3;
 
     /// What it got by this result.
     #[must_use]

@@ -30,6 +30,8 @@ pub struct Allocations {
     pub size_rule: Option<String>,
     /// Share of the window in which calls were counted, 0 to 1.
     pub duty: f64,
+    /// How often the probes were put in: more than once where the budget is too small for all calls.
+    pub moments: u64,
     /// Calls that a counted one stands for; unknown if none of the window was watched.
     pub weight: Option<f64>,
     /// Calls per second of all functions together, also while they were not counted.
@@ -75,6 +77,8 @@ pub struct Counted {
     pub window: Duration,
     /// The share of it in which calls were counted.
     pub duty: f64,
+    /// How often the probes were put in.
+    pub moments: u64,
     /// What follows for all of it.
     pub rate: Option<CallRate>,
     /// Stacks that were taken.
@@ -85,7 +89,7 @@ pub struct Counted {
 #[must_use]
 pub fn allocations(
     counters: &HashMap<AllocationCall, AllocationCounter>,
-    Counted { window, duty, rate, stack_samples }: Counted,
+    Counted { window, duty, moments, rate, stack_samples }: Counted,
 ) -> Allocations {
     let totals = |(call, counter): (&AllocationCall, &AllocationCounter)| {
         let bytes = call.bytes([0; 3]).map(|_| counter.bytes);
@@ -102,6 +106,7 @@ pub fn allocations(
         exact_sizes: Vec::new(),
         size_rule: None,
         duty,
+        moments,
         weight: (duty > 0.0).then(|| duty.recip()),
         calls_per_second: if duty < 1.0 { rate } else { CallRate::exact(calls, window) },
         sampled: duty < 1.0,
@@ -161,7 +166,7 @@ mod tests {
     }
 
     fn counted(duty: f64) -> Counted {
-        Counted { window: Duration::from_secs(10), duty, rate: None, stack_samples: 7 }
+        Counted { window: Duration::from_secs(10), duty, moments: 3, rate: None, stack_samples: 7 }
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
         assert_eq!(all.functions["malloc"].bytes, Some(240));
         assert_eq!(all.functions["free"], FunctionTotals { calls: 2, ..Default::default() });
         assert_eq!(all.sizes.iter().map(|size| size.bytes).collect::<Vec<_>>(), [16, 128]);
-        assert!(all.sampled && all.weight == Some(4.0));
+        assert!(all.sampled && all.weight == Some(4.0) && all.moments == 3);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! step over in a copy, with a second trap, which takes eight times as long. In the entry block,
 //! up to the first branch, there mostly is one that it emulates and that sees the same arguments.
 
+mod branches;
 mod exits;
 mod stub;
 
@@ -27,6 +28,7 @@ pub(super) struct Hook {
     pub(super) emulated: bool,
 }
 
+pub(super) use branches::{Going, branches};
 pub(super) use exits::{Exits, exits};
 pub(super) use stub::{STUB, slot};
 

@@ -7,11 +7,13 @@ mod find;
 mod functions;
 mod hook;
 mod linking;
+mod mapped;
 mod memory;
 mod places;
 mod results;
 mod search_order;
 mod size_rule;
+mod slots;
 mod symbols;
 
 pub use family::Family;

@@ -7,20 +7,17 @@ use tracer_common::{AllocationCall, HitCounter, Site, SiteKey};
 use super::{
     Allocator, Family,
     extent::extent,
-    find::{Found, find_file, same_file},
+    find::{Found, find_file},
     functions::FUNCTIONS,
-    hook::{self, Exits, Hook},
-    memory::Memory,
+    hook,
+    mapped::{Entry, Mapped},
     results::{Leaving, results},
     symbols::{Symbol, defined},
 };
 use crate::{
     census::{Area, ProcRoot},
-    elf::{Elf, Segment, Source},
+    elf::{Elf, Source},
 };
-
-/// Bytes of code of a function that are looked at; jemalloc's largest has ten thousand.
-const MOST_CODE: u64 = 64 << 10;
 
 /// A probe on a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +49,9 @@ pub struct Places {
     file: Arc<File>,
     /// Each function's.
     pub places: Vec<Place>,
+    /// Those from which the allocator itself goes to one of the functions. None at all are there where not all are
+    /// known; then the functions' probes look where a call returns to.
+    pub branches: Vec<Place>,
     /// Functions in which no place is certain to be passed once by each call.
     pub refused: Vec<&'static str>,
     /// The places at which functions that return a block have it.
@@ -65,6 +65,11 @@ impl Places {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// All by which calls are counted.
+    pub fn of_calls(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().chain(&self.branches)
     }
 }
 
@@ -97,17 +102,6 @@ impl NoPlaces {
     }
 }
 
-/// A file's code as it lies in a process.
-struct Mapped<'a> {
-    root: &'a ProcRoot,
-    found: &'a Found<'a>,
-    areas: &'a [Area],
-    code: &'a [Segment],
-    pid: u32,
-    code_start: u64,
-    code_end: u64,
-}
-
 /// A function of the allocator's file.
 pub(super) struct Function {
     pub(super) name: &'static str,
@@ -130,26 +124,24 @@ pub fn places(root: &ProcRoot, pid: u32, areas: &[Area]) -> Result<Places, NoPla
 fn places_in(root: &ProcRoot, pid: u32, areas: &[Area], found: &Found<'_>) -> Option<Places> {
     let elf = Elf::read(&*found.file)?;
     let functions = functions(&elf);
-    let code = elf.code();
-    let address_of = |address| address_in_process(found, areas, offset_of(&code, address)?);
     let starts = functions.iter().map(|function| function.symbol.address);
-    let ends = functions.iter().map(|function| function.symbol.address + function.symbol.size);
-    let (code_start, code_end) = (address_of(starts.min()?)?, address_of(ends.max()?)?);
-    let mapped = Mapped { root, found, areas, code: &code, pid, code_start, code_end };
-    let (mut places, mut refused) = (Vec::new(), Vec::new());
+    let ends = functions.iter().map(|function| function.symbol.end());
+    let mapped = Mapped::new(root, pid, areas, (found, &elf), starts.min()?..ends.max()?)?;
+    let (mut places, mut entries, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     let mut leaving = Vec::new();
     for function in functions {
         let Symbol { address, size } = function.symbol;
-        let read = mapped.read(address, size);
-        let place = read.as_ref().and_then(|(offset, code)| {
-            mapped.place(function.call, *offset, hook::choose(code, function.call.arguments())?)
-        });
-        let is_counted = place.is_some();
-        match place {
-            Some(place) => places.push(place),
-            None => refused.push(function.name),
-        }
-        let exits = is_counted.then(|| mapped.leaving(function.call, address, size)).flatten();
+        let exits = match begin(&mapped, &function) {
+            Some((place, entry)) => {
+                places.push(place);
+                entries.push(entry);
+                mapped.leaving(function.call, address, size)
+            }
+            None => {
+                refused.push(function.name);
+                None
+            }
+        };
         leaving.push((function, exits));
     }
     let beyond = |call, address| match mapped.destination(address) {
@@ -157,48 +149,31 @@ fn places_in(root: &ProcRoot, pid: u32, areas: &[Area], found: &Found<'_>) -> Op
         None => mapped.leaving(call, address, extent(&elf, address)?),
     };
     let (results, untold) = results(leaving, beyond);
+    let branches = mapped.branches(&entries).map(|all| merge(&mut places, all));
     let (allocator, file) = (found.allocator.clone(), Arc::clone(&found.file));
-    Some(Places { allocator, file, places, refused, results, untold })
+    let branches = branches.unwrap_or_default();
+    Some(Places { allocator, file, places, branches, refused, results, untold })
 }
 
-impl Mapped<'_> {
-    /// The code of a function, and where it is in the file.
-    fn read(&self, address: u64, size: u64) -> Option<(u64, Box<[u8]>)> {
-        let offset = offset_of(self.code, address)?;
-        let code =
-            (1..=MOST_CODE).contains(&size).then(|| self.found.file.read(offset, size))??;
-        Some((offset, code))
-    }
+/// Where a function's calls are counted.
+fn begin(mapped: &Mapped<'_>, function: &Function) -> Option<(Place, Entry)> {
+    let (call, Symbol { address, size }) = (function.call, function.symbol);
+    let (offset, code) = mapped.read(address, size)?;
+    let hook = hook::choose(&code, call.arguments())?;
+    let addresses = address..=address.saturating_add(hook.offset);
+    Some((mapped.place(call, offset, hook)?, Entry { addresses, call }))
+}
 
-    fn leaving(&self, call: AllocationCall, address: u64, size: u64) -> Option<Leaving> {
-        let (offset, code) = self.read(address, size)?;
-        let Exits { returns, jumps } = hook::exits(&code)?;
-        let places = returns.into_iter().map(|hook| self.place(call, offset, hook));
-        Some(Leaving { returns: places.collect::<Option<_>>()?, jumps })
+/// Makes the probes on functions rely on those on branches. Returns those that are not one and the same.
+fn merge(places: &mut [Place], mut branches: Vec<Place>) -> Vec<Place> {
+    for place in places {
+        place.site.sees_branches = 1;
+        let is_same = |branch: &Place| branch.file_offset == place.file_offset;
+        if let Some(at) = branches.iter().position(is_same) {
+            place.site.branch = branches.swap_remove(at).site.branch;
+        }
     }
-
-    /// Where a function leads that jumps to where the dynamic linker says, if that is in the file.
-    fn destination(&self, address: u64) -> Option<u64> {
-        let in_process = |offset| address_in_process(self.found, self.areas, offset);
-        let offset = offset_of(self.code, address)?;
-        let slot = hook::slot(&self.found.file.read(offset, hook::STUB)?)?;
-        let begin = in_process(offset)?;
-        let to = Memory::open(self.root, self.pid)?.number_at(begin, slot)?;
-        let file_address = to.wrapping_sub(begin).wrapping_add(address);
-        (in_process(offset_of(self.code, file_address)?)? == to).then_some(file_address)
-    }
-
-    fn place(&self, call: AllocationCall, offset: u64, hook: Hook) -> Option<Place> {
-        let file_offset = offset + hook.offset;
-        let address = address_in_process(self.found, self.areas, file_offset)?;
-        let pushed = u32::try_from(hook.pushed).ok()?;
-        let key = SiteKey { address, pid: self.pid, reserved: 0 };
-        let (code_start, code_end) = (self.code_start, self.code_end);
-        let counter = HitCounter::of(call, hook.emulated) as u32;
-        let has_headers = u32::from(self.found.allocator.family == Family::Glibc);
-        let site = Site { call: call as u32, pushed, code_start, code_end, counter, has_headers };
-        Some(Place { call, file_offset, key, site })
-    }
+    branches
 }
 
 /// The functions that a file has, each once.
@@ -218,22 +193,11 @@ fn functions<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Vec<Function> {
         .collect()
 }
 
-fn offset_of(code: &[Segment], address: u64) -> Option<u64> {
-    code.iter().find_map(|segment| segment.offset_of(address))
-}
-
-/// Where the process has a place of the allocator's file.
-fn address_in_process(found: &Found<'_>, areas: &[Area], offset: u64) -> Option<u64> {
-    let mut code = areas.iter().filter(|area| area.executable && same_file(area, found.area));
-    code.find_map(|area| {
-        let inside = offset.checked_sub(area.offset).filter(|inside| *inside < area.bytes())?;
-        Some(area.start + inside)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use tracer_common::Branch;
 
     use super::*;
 
@@ -249,6 +213,12 @@ mod tests {
         assert!((own..own + 64).contains(&place.key.address));
         assert!(place.is_emulated());
         assert!((place.site.code_start..place.site.code_end).contains(&own));
+        // realloc of nothing jumps to malloc, and ends in free; what a thread kept is freed by calls.
+        assert!(found.places.iter().all(|place| place.site.sees_branches == 1));
+        let kinds = found.branches.iter().map(|branch| (branch.site.branch, branch.call));
+        let kinds: Vec<_> = kinds.collect();
+        assert!(kinds.contains(&(Branch::Jump as u32, AllocationCall::Malloc)), "{kinds:?}");
+        assert!(kinds.contains(&(Branch::Call as u32, AllocationCall::Free)), "{kinds:?}");
         let results = found.results.iter().filter(|place| place.site.call == malloc);
         assert!(results.clone().count() > 0 && !found.untold.contains(&"malloc"));
         let code = place.site.code_start..place.site.code_end;

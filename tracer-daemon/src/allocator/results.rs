@@ -16,7 +16,7 @@ pub(super) struct Leaving {
     pub(super) jumps: Vec<u64>,
 }
 
-/// The places of functions that return blocks, and the functions that return some where nobody looks. `beyond`
+/// The places of functions that hand out blocks, and the functions that return where nobody looks. `beyond`
 /// finds how one leaves that is not among them.
 pub(super) fn results(
     functions: Vec<(Function, Option<Leaving>)>,
@@ -32,7 +32,7 @@ pub(super) fn results(
     let (mut told, mut untold) = (BTreeSet::new(), Vec::new());
     for Function { name, call, symbol } in asking {
         let look = |address| beyond(call, address);
-        match ends(symbol.address, &mut known, look).filter(|_| call.returns_block()) {
+        match ends(symbol.address, &mut known, look) {
             Some(functions) => told.extend(functions),
             None => untold.push(name),
         }

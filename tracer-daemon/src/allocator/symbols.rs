@@ -22,6 +22,13 @@ pub(super) struct Symbol {
     pub(super) size: u64,
 }
 
+impl Symbol {
+    /// The address behind it.
+    pub(super) const fn end(self) -> u64 {
+        self.address.saturating_add(self.size)
+    }
+}
+
 /// Those of the `wanted` functions that the file defines.
 pub(super) fn defined<'n, S: Source + ?Sized>(
     elf: &Elf<'_, S>,

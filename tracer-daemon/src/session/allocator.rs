@@ -105,6 +105,8 @@ impl Session {
         if places.places.is_empty() {
             return Err(format!("{}: none of its functions can be probed", places.allocator));
         }
+        let (functions, branches) = (places.places.len(), places.branches.len());
+        log::debug!("probes: {functions} on functions, {branches} on the allocator's own branches");
         if let Some(row) = self.attached.row(MALLOC) {
             row.reason = left_out(&places);
         }

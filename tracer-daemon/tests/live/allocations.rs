@@ -167,6 +167,7 @@ fn every_call(library: &str, options: &[&str]) -> Result<(), Failed> {
     if !library.is_empty() {
         return Ok(());
     }
+    ensure(blocks.untold.is_empty(), format!("{:?}", blocks.untold))?;
     same("handed out", blocks.handed_out, times * BLOCKS)?;
     same("given back", blocks.given_back, times * BLOCKS)
 }

@@ -28,8 +28,6 @@ const FIRST: u32 = 3;
 /// What it may grow by from then on, in bytes: this, and a quarter for its own coming and going.
 const GROWTH: u64 = 1 << 20;
 
-/// How long probes stay in once a budget has been exceeded, in seconds.
-const MOMENT: f64 = 0.02;
 /// How long a tracer that keeps within a budget is let run, unless somebody wants more.
 const SECONDS: u32 = 3;
 /// And at most at a time.
@@ -98,7 +96,7 @@ fn has_its_code(pid: u32) -> Result<(), Failed> {
     ensure(compared > 0, "no code")
 }
 
-fn wanted() -> Option<u32> {
+fn wanted() -> Option<u64> {
     std::env::var("ALLOCTRACE_ROUNDS").ok()?.parse().ok()
 }
 
@@ -110,17 +108,13 @@ fn attached(pid: u32, options: &[&str]) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How often probes went in and came out, by the time that they were in, while a tracer kept within a budget that is
-/// too small for all calls. The first time lasts longer than the others and counts for several, which is nothing in
-/// minutes.
-fn moments(pid: u32, budget: &str, seconds: u32) -> Result<f64, Failed> {
+/// How often probes went in and came out, while a tracer kept within a budget that is too small for all calls.
+fn moments(pid: u32, budget: &str, seconds: u32) -> Result<u64, Failed> {
     let duration = format!("{seconds}s");
     let options = ["--budget", budget, "--duration", &duration, "--format", "json"];
     let recording = attached(pid, &options)?;
     let recording = Recording::read_from(recording.as_bytes(), "stdout")?;
-    let allocations = recording.snapshot.allocations.as_ref().ok_or("no calls")?;
-    ensure(allocations.duty < 0.9, format!("{}: the budget was enough", allocations.duty))?;
-    Ok(allocations.duty * recording.snapshot.window.seconds / MOMENT)
+    Ok(recording.snapshot.allocations.as_ref().ok_or("no calls")?.moments)
 }
 
 fn rounds(pid: u32, budget: &str) -> Result<(), Failed> {
@@ -133,10 +127,10 @@ fn rounds(pid: u32, budget: &str) -> Result<(), Failed> {
     let before = Footprint::of(pid)?;
     (FIRST..ROUNDS).try_for_each(attach)?;
     let mut done = moments(pid, budget, SECONDS)?;
-    ensure(done > 1.5, format!("{done} rounds"))?;
-    while wanted().is_some_and(|wanted| done < f64::from(wanted)) {
+    ensure(done > 1, "the budget was enough")?;
+    while wanted().is_some_and(|wanted| done < wanted) {
         done += moments(pid, budget, MOST_SECONDS)?;
-        println!("{done:.0} rounds in {pid}: {:?}", Footprint::of(pid)?);
+        println!("{done} rounds in {pid}: {:?}", Footprint::of(pid)?);
     }
     let after = Footprint::of(pid)?;
     ensure(after.areas.abs_diff(before.areas) <= 2, format!("{before:?}, then {after:?}"))?;

@@ -8,9 +8,9 @@ use aya_ebpf::{
     programs::ProbeContext,
 };
 use tracer_common::{
-    AllocationCall, AllocationSample, Asked, BlockKey, BlockRecord, Control, Counting, ExactSizes,
-    HitCounter, LARGEST_EXACT_SIZE, Loss, ProcessId, RecordKind, SIZE_CLASSES, SampleId, Site,
-    SiteKey, Thread, exponential_gap, size_class, suitable_gap,
+    AllocationCall, AllocationSample, Asked, BlockKey, BlockRecord, Branch, Control, Counting,
+    ExactSizes, HitCounter, LARGEST_EXACT_SIZE, Loss, ProcessId, RecordKind, SIZE_CLASSES,
+    SampleId, Site, SiteKey, Thread, exponential_gap, size_class, suitable_gap,
 };
 
 use crate::{
@@ -30,8 +30,8 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
     let Some(thread) = thread() else { return 0 };
     // SAFETY: from the map of threads, checked; only its own thread writes to it.
     let thread = unsafe { &mut *thread };
-    if is_new(thread, site, stack)
-        && let Some(call) = AllocationCall::from_u32(site.call)
+    if let Some(call) = AllocationCall::from_u32(site.call)
+        && is_new(thread, site, stack)
     {
         let argument = |index| ctx.arg::<u64>(index).unwrap_or(0);
         let arguments = [argument(0), argument(1), argument(2)];
@@ -41,15 +41,18 @@ fn allocator_called(ctx: ProbeContext) -> u32 {
         thread.asked.what = Asked::NOTHING;
         let kept = u64::from(control.allocations == Counting::On as u32);
         count(call, bytes, block, kept);
-        if control.blocks != 0 {
-            if block != 0 {
-                block_ends(thread, block);
-            }
-            resizes::ask(thread, site, call, bytes, block);
+        if control.blocks != 0 && block != 0 {
+            block_ends(thread, block);
         }
         if let Some(bytes) = bytes {
+            if control.blocks != 0 {
+                resizes::ask(thread, site, call, bytes, arguments[0]);
+            }
             sample(&ctx, thread, site, bytes, control);
         }
+    }
+    if site.branch != 0 {
+        goes_on(thread, site, stack.wrapping_sub(u64::from(site.pushed)));
     }
     0
 }
@@ -67,7 +70,7 @@ fn allocator_returned(ctx: ProbeContext) -> u32 {
     // The calls that the allocator makes meanwhile return further down the stack.
     if thread.allocation_stack == stack {
         // SAFETY: the kernel hands the program valid registers.
-        let address = unsafe { (*ctx.regs).rax };
+        let address = resizes::block(thread, unsafe { (*ctx.regs).rax });
         resizes::answer(thread, site, address);
         if thread.sampled_ns != 0 {
             block_is_born(thread, address);
@@ -118,20 +121,41 @@ fn hit(counter: u32) {
 /// its own functions, or by a jump at the end of one. `stack` is the stack pointer at the entry.
 #[inline(always)]
 fn is_new(thread: &mut Thread, site: &Site, stack: u64) -> bool {
-    // SAFETY: the helper checks the address and fails on one that cannot be read.
-    let back = unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0);
-    if (site.code_start..site.code_end).contains(&back) {
+    let branch = core::mem::take(&mut thread.allocation_branch);
+    if branch == stack {
         return false;
     }
-    let outer = thread.allocation_call.checked_sub(1).and_then(AllocationCall::from_u32);
-    let is_same_call = (thread.allocation_stack, thread.allocation_return) == (stack, back)
-        && outer.is_some_and(|outer| outer.may_end_in(site.call));
-    if !is_same_call {
-        thread.allocation_stack = stack;
-        thread.allocation_return = back;
-        thread.allocation_call = site.call + 1;
+    let is_jump = branch == stack | JUMPS;
+    let mut back = 0;
+    // To read it takes as long as all that is done without.
+    if site.sees_branches == 0 || is_jump {
+        // SAFETY: the helper checks the address and fails on one that cannot be read.
+        back = unsafe { bpf_probe_read_user(stack as *const u64) }.unwrap_or(0);
+        let outer = thread.allocation_call.checked_sub(1).and_then(AllocationCall::from_u32);
+        let is_same_call = thread.allocation_stack == stack
+            && (is_jump || thread.allocation_return == back)
+            && outer.is_some_and(|outer| outer.may_end_in(site.call));
+        if is_same_call || (site.code_start..site.code_end).contains(&back) {
+            return false;
+        }
     }
-    !is_same_call
+    thread.allocation_stack = stack;
+    thread.allocation_return = back;
+    thread.allocation_call = site.call + 1;
+    true
+}
+
+/// See [`Thread::allocation_branch`]. Stack pointers are even.
+const JUMPS: u64 = 1;
+
+/// The allocator goes from here to one of its functions.
+#[inline(always)]
+fn goes_on(thread: &mut Thread, site: &Site, pointer: u64) {
+    thread.allocation_branch = if site.branch == Branch::Call as u32 {
+        pointer.wrapping_sub(size_of::<u64>() as u64)
+    } else {
+        pointer | JUMPS
+    };
 }
 
 /// Takes the stack of the call that asks for the byte to be sampled.

@@ -32,7 +32,7 @@ fn snapshot(sizes: &[u64], given: u64, duty: f64) -> Snapshot {
         .collect();
     let rule = SizeRule::all().find(|rule| rule.family == Family::Glibc);
     let window = Duration::from_secs(10);
-    let counted = Counted { window, duty, rate: None, stack_samples: 100 };
+    let counted = Counted { window, duty, moments: 1, rate: None, stack_samples: 100 };
     Snapshot {
         window: Window { seconds: 10.0, complete: true, ..Window::default() },
         target: TargetInfo { allocator: Some("glibc 2.36".to_owned()), ..TargetInfo::default() },

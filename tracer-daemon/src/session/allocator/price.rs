@@ -35,12 +35,14 @@ const SAMPLED: Duration = Duration::from_nanos(2_000);
 
 /// What probes in the tracer's own code see: nothing, and their hits are not the target's.
 const OWN: Site = Site {
-    call: u32::MAX,
+    call: Site::NO_CALL,
     pushed: 0,
     code_start: 0,
     code_end: 0,
     counter: HitCounter::ALL.len() as u32,
     has_headers: 0,
+    branch: 0,
+    sees_branches: 0,
 };
 
 /// The price of a hit.

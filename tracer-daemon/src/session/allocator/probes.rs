@@ -91,7 +91,7 @@ impl AllocatorProbes {
         places: Places,
         budget: Budget,
     ) -> Result<Self, String> {
-        for place in places.places.iter().chain(&places.results) {
+        for place in places.of_calls().chain(&places.results) {
             let added = kernel.maps.allocations.add(place.key, place.site);
             added.map_err(|error| format!("the table of places has no room: {error}"))?;
         }
@@ -177,7 +177,8 @@ impl AllocatorProbes {
         let rate = self.ended.and_then(|ended| self.timetable.rate(self.began, ended));
         let duty = self.timetable.counted().div_duration_f64(window).min(1.0);
         let sizes = maps.allocations.exact_sizes()?;
-        let counted = Counted { window, duty, rate, stack_samples };
+        let counted =
+            Counted { window, duty, moments: self.timetable.begun(), rate, stack_samples };
         let calls = maps.allocations.read()?;
         let all =
             allocations(&calls, counted).with_sizes(&sizes, SizeRule::of(&self.places.allocator));
@@ -226,7 +227,7 @@ impl AllocatorProbes {
         self.state = State::Over;
         let begin = own_cpu_time();
         let load = self.timetable.next_load();
-        let places = self.places.places.iter();
+        let places = self.places.of_calls();
         let probed = places.filter(|place| Timetable::is_probed(load, place.call));
         let links = self.attach(kernel, catalog::ALLOCATOR, probed)?;
         kernel.control.allocation_gap = self.budget.gap();

@@ -23,6 +23,8 @@ const LATE: Duration = Duration::from_micros(200);
 pub(super) struct Timetable {
     moments: Moments,
     turn: usize,
+    /// How many there were, with the one that goes on.
+    begun: u64,
     /// When the last moment ended.
     last: Option<Instant>,
     /// How long calls were counted.
@@ -35,6 +37,11 @@ impl Timetable {
         self.last
     }
 
+    /// How many moments have begun.
+    pub(super) const fn begun(&self) -> u64 {
+        self.begun
+    }
+
     /// How long calls were counted.
     pub(super) const fn counted(&self) -> Duration {
         self.counted
@@ -42,6 +49,7 @@ impl Timetable {
 
     /// Which functions are to have probes in the next moment.
     pub(super) fn next_load(&mut self) -> Load {
+        self.begun += 1;
         if self.last.is_none() || !self.moments.want_halves() {
             return Load::Whole;
         }

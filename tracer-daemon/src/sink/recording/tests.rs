@@ -39,7 +39,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("/cpu_samples/0", "where share"),
     (
         "/allocations",
-        "functions sizes exact_sizes size_rule duty weight calls_per_second sampled stack_samples blocks \
+        "functions sizes exact_sizes size_rule duty moments weight calls_per_second sampled stack_samples blocks \
          resizes",
     ),
     ("/allocations/functions/malloc", "calls failures bytes"),

@@ -85,7 +85,7 @@ fn calls_of_malloc(duty: f64) -> Allocations {
     let counters = HashMap::from([(AllocationCall::Malloc, malloc), (AllocationCall::Free, free)]);
     let rate = CallRate { estimate: None, low: 250_000.0, high: None };
     let window = Duration::from_secs(10);
-    let counted = Counted { window, duty, rate: Some(rate), stack_samples: 1500 };
+    let counted = Counted { window, duty, moments: 1, rate: Some(rate), stack_samples: 1500 };
     let rule = SizeRule::all().find(|rule| rule.family == Family::Glibc);
     let size = |bytes, calls| SizedCalls { call: AllocationCall::Malloc, bytes, calls };
     let all =

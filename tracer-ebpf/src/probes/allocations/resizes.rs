@@ -12,18 +12,33 @@ use crate::{
     maps::{ALLOCATIONS, RESIZES},
 };
 
-/// A call begins.
+/// A call begins that asks for so many bytes; `first` is its first argument.
 #[inline(always)]
-pub fn ask(thread: &mut Thread, site: &Site, call: AllocationCall, bytes: Option<u64>, block: u64) {
-    let Some(bytes) = bytes else { return };
+pub fn ask(thread: &mut Thread, site: &Site, call: AllocationCall, bytes: u64, first: u64) {
     let asked = &mut thread.asked;
-    (asked.bytes, asked.block) = (bytes, block);
+    (asked.bytes, asked.block) = (bytes, first);
     if call.resizes() {
-        asked.header = chunk_header(site, block);
+        asked.header = chunk_header(site, first);
         asked.what = Asked::RESIZE;
-    } else if call.returns_block() {
+    } else if matches!(call, AllocationCall::PosixMemalign) {
+        asked.what = Asked::PLACED;
+    } else {
         asked.what = Asked::BLOCK;
     }
+}
+
+/// The address of the block that the call under way has got, from what it returns; 0: none.
+#[inline(always)]
+pub fn block(thread: &Thread, returned: u64) -> u64 {
+    if thread.asked.what != Asked::PLACED {
+        return returned;
+    }
+    // An `int`.
+    if returned as u32 != 0 {
+        return 0;
+    }
+    // SAFETY: the helper checks the address and fails on one that cannot be read.
+    unsafe { bpf_probe_read_user(thread.asked.block as *const u64) }.unwrap_or(0)
 }
 
 /// It returns this.

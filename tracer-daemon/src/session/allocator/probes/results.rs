@@ -71,7 +71,7 @@ impl AllocatorProbes {
 
     /// How often probes were hit, by their offsets in the file; of results, as often as of calls.
     pub(super) fn hits(&self, calls: &Calls) -> HashMap<u64, u64> {
-        let places = self.places.places.iter().chain(&self.places.results);
+        let places = self.places.of_calls().chain(&self.places.results);
         let hits = |place: &Place| calls.get(&place.call).map_or(0, |counter| counter.calls);
         places.map(|place| (place.file_offset, hits(place))).collect()
     }
