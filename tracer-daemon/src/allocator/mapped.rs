@@ -109,10 +109,21 @@ impl<'a> Mapped<'a> {
         found.into_iter().map(place).collect()
     }
 
-    /// The function of the file's own that a slot is for. The allocator's come first in the order of look-up, so
-    /// that no other file's replace them.
+    /// The function of the file's own that a slot leads to, or will once the dynamic linker has filled it: the
+    /// allocator's mostly come first in the order of look-up. `None`: another file's has replaced it.
     fn own(&self, slot: u64) -> Option<u64> {
-        self.slots.get(&slot).copied()
+        let own = *self.slots.get(&slot)?;
+        let is_there = |area: &Area, to| area.executable && (area.start..area.end).contains(&to);
+        let is_replaced = self.content(slot).is_some_and(|to| {
+            let mut areas = self.areas.iter().filter(|area| is_there(area, to));
+            areas.any(|area| !same_file(area, self.found.area))
+        });
+        (!is_replaced).then_some(own)
+    }
+
+    /// What stands in a slot, an address of the process's.
+    fn content(&self, slot: u64) -> Option<u64> {
+        self.memory.as_ref()?.number_at(slot.wrapping_add(self.distance), 0)
     }
 
     /// The slot by which the function there jumps, if that is all that it does.
@@ -125,10 +136,8 @@ impl<'a> Mapped<'a> {
     pub(super) fn destination(&self, address: u64) -> Option<u64> {
         let slot = self.stub_slot(address)?;
         // What it may choose among several of its own functions, as glibc does with memset, it has chosen.
-        let to = self.own(slot).or_else(|| {
-            let chosen = self.memory.as_ref()?.number_at(slot.wrapping_add(self.distance), 0)?;
-            Some(chosen.wrapping_sub(self.distance))
-        })?;
+        let chosen = || Some(self.content(slot)?.wrapping_sub(self.distance));
+        let to = self.own(slot).or_else(chosen)?;
         self.offset_of(to).map(|_| to)
     }
 
