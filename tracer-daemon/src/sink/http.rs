@@ -8,6 +8,7 @@ mod api;
 mod landing;
 mod listen;
 mod pages;
+mod profile_targets;
 mod profiles;
 mod server;
 

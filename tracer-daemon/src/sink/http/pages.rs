@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::{
     access::Users,
-    api, landing,
+    api, landing, profile_targets,
     profiles::{self, Shelf},
 };
 use crate::{aggregate::MachineSnapshot, sink::metrics};
@@ -60,6 +60,7 @@ pub(super) fn router(published: Published) -> Router {
     let profiles = Router::new()
         .route("/debug/pprof/", get(profiles::list))
         .route("/debug/pprof/allocs", get(profiles::allocs))
+        .route("/api/v1/profiles", get(profile_targets::list))
         .with_state(published.profiles.clone());
     Router::new()
         .route("/", get(landing::page))

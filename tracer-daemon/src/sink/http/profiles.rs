@@ -95,6 +95,13 @@ impl Shelf {
         self.profiles.retain(|kept| kept.ended.is_none_or(|ended| now - ended < KEPT));
     }
 
+    /// Those to be had of processes that live.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Profile> {
+        let living = self.profiles.iter().filter(|kept| kept.ended.is_none());
+        let profiles = living.map(|kept| &kept.profile);
+        profiles.filter(|profile| matches!(profile.sampled, Sampled::Profile(_)))
+    }
+
     fn of(&self, pid: u32) -> Option<&Profile> {
         self.profiles.iter().map(|kept| &kept.profile).find(|profile| profile.pid == pid)
     }

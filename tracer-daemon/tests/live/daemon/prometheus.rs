@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{Daemon, churn, named, service::get};
 use crate::{
-    support::{Ended, Machine, ensure},
+    support::{Ended, Machine, ensure, workload},
     trial,
 };
 
@@ -35,10 +35,12 @@ pub(super) fn lacks(machine: &Machine) -> Option<String> {
 
 pub(super) fn trials(machine: &Machine) -> Vec<Trial> {
     let lacks = || lacks(machine);
+    let profiles = || lacks().or_else(|| machine.cannot_use("malloc", "uprobe"));
     vec![
         trial("prometheus_finds_no_fault_with_the_metrics", lacks(), metrics_are_checked),
         trial("prometheus_rules_do_what_they_say", lacks(), rules_are_tested),
         trial("prometheus_tells_of_a_churn_and_of_its_end", lacks(), a_churn_is_told),
+        trial("prometheus_discovers_the_profiles", profiles(), profiles_are_discovered),
     ]
 }
 
@@ -127,6 +129,34 @@ impl Prometheus {
         }
         Ok(())
     }
+}
+
+/// What it is answered is no metrics, but it knows whom to ask for what.
+fn profiles_are_discovered() -> Result<(), Failed> {
+    let directory = TempDir::new()?;
+    let program = directory.path().join("profiled");
+    fs::copy(workload("malloc_loop"), &program)?;
+    let mut target = Command::new(&program);
+    let target = Ended(target.args(["--work", "20000"]).stdout(Stdio::null()).spawn()?);
+    let daemon = Daemon::with(&["--malloc=exe=profiled", "--malloc-window=2s"])?;
+    let job = format!(
+        "- job_name: profiles
+  scrape_interval: 500ms
+  http_sd_configs:
+    - {{url: 'http://{}/api/v1/profiles', refresh_interval: 1s}}
+  relabel_configs:
+    - {{source_labels: [__param_pid], target_label: pid}}
+    - {{source_labels: [__meta_alloctrace_group], target_label: group}}
+",
+        daemon.address
+    );
+    let prometheus = Prometheus::with(directory.path(), &daemon.address, &job)?;
+    let (address, pid) = (&daemon.address, target.0.id());
+    let wanted =
+        format!("up{{job='profiles', instance='{address}', group='profiled', pid='{pid}'}}");
+    prometheus.wait_for(&wanted, |found| found.len() == 1)?;
+    drop(target);
+    prometheus.wait_for(&wanted, <[Value]>::is_empty)
 }
 
 /// The same rules for clocks that run ten times as fast.
