@@ -2,7 +2,7 @@
 //! machine which slows down slows down both sides.
 
 mod added;
-mod allocator;
+mod calls;
 mod census;
 mod coverage;
 mod crowd;
@@ -41,8 +41,10 @@ enum Part {
     Cycle,
     /// What came after the foundation
     Added,
-    /// A loop of malloc and free, and what each counted call costs
+    /// A loop of malloc and free within a budget
     Allocator,
+    /// What each counted call of an allocator costs
+    Calls,
     /// A census
     Census,
     /// The daemon on a crowded machine
@@ -74,7 +76,8 @@ impl Part {
         match self {
             Self::Cycle => cycle::run(),
             Self::Added => added::run(),
-            Self::Allocator => hot_loop::run().and_then(|()| allocator::run()),
+            Self::Allocator => hot_loop::run(),
+            Self::Calls => calls::run(),
             Self::Census => census::run(),
             Self::Crowd => crowd::run(Duration::from_secs(args.seconds.unwrap_or(600))),
             Self::Coverage => {
