@@ -66,7 +66,7 @@ impl ChunkHeader {
 pub struct Asked {
     /// Bytes.
     pub bytes: u64,
-    /// The block that it wants to have another size, or where it wants the address of a new one to be left; 0: neither.
+    /// Its first argument: of [`Asked::RESIZE`] the block, or 0; of [`Asked::PLACED`] where its address is to be left.
     pub block: u64,
     /// Of that block.
     pub header: ChunkHeader,

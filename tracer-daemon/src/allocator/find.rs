@@ -56,7 +56,7 @@ pub(super) fn find_file<'a>(root: &ProcRoot, pid: u32, areas: &'a [Area]) -> Opt
 /// The code of each file in the order in which symbols are looked up.
 fn in_order<'a>(order: &[u64], areas: &'a [Area]) -> Vec<&'a Area> {
     let file_at = |address: &u64| {
-        let area = areas.iter().find(|area| area.start <= *address && *address < area.end)?;
+        let area = areas.iter().find(|area| area.contains(*address))?;
         areas.iter().find(|other| other.executable && same_file(area, other))
     };
     order.iter().filter_map(file_at).collect()

@@ -39,7 +39,7 @@ impl Linking {
 
 /// The address of the hook of the dynamic linker that lies at `base`.
 fn hook(root: &ProcRoot, pid: u32, areas: &[Area], base: u64) -> Option<u64> {
-    let linker = areas.iter().find(|area| (area.start..area.end).contains(&base))?;
+    let linker = areas.iter().find(|area| area.contains(base))?;
     let code = areas.iter().find(|area| area.executable && area.inode == linker.inode)?;
     let location = Modules::from_areas(root, pid, areas).locate(code.start)?;
     let file = ElfFile::find(&location)?.open()?;

@@ -68,17 +68,12 @@ impl<'a> Mapped<'a> {
 
     /// The code of a function, and where it is in the file.
     pub(super) fn read(&self, address: u64, size: u64) -> Option<(u64, Box<[u8]>)> {
-        self.read_some(1..=MOST_CODE, address, size)
+        self.read_at_most(MOST_CODE, address, size)
     }
 
-    fn read_some(
-        &self,
-        sizes: RangeInclusive<u64>,
-        address: u64,
-        size: u64,
-    ) -> Option<(u64, Box<[u8]>)> {
+    fn read_at_most(&self, most: u64, address: u64, size: u64) -> Option<(u64, Box<[u8]>)> {
         let offset = self.offset_of(address)?;
-        let code = sizes.contains(&size).then(|| self.found.file.read(offset, size))??;
+        let code = (1..=most).contains(&size).then(|| self.found.file.read(offset, size))??;
         Some((offset, code))
     }
 
@@ -93,8 +88,7 @@ impl<'a> Mapped<'a> {
     /// The places from which the functions themselves go to one. `None`: there may be others.
     pub(super) fn branches(&self, entries: &[Entry]) -> Option<Vec<Place>> {
         let Range { start, end } = self.functions;
-        let (offset, code) =
-            self.read_some(1..=MOST_CODE_OF_ALL, start, end.checked_sub(start)?)?;
+        let (offset, code) = self.read_at_most(MOST_CODE_OF_ALL, start, end.checked_sub(start)?)?;
         let starts: Vec<_> = entries.iter().map(|entry| *entry.addresses.start()).collect();
         let entry_at = |to| entries.iter().find(|entry| entry.addresses.contains(&to));
         let is_entry = |to| entry_at(to).is_some();
@@ -113,10 +107,9 @@ impl<'a> Mapped<'a> {
     /// allocator's mostly come first in the order of look-up. `None`: another file's has replaced it.
     fn own(&self, slot: u64) -> Option<u64> {
         let own = *self.slots.get(&slot)?;
-        let is_there = |area: &Area, to| area.executable && (area.start..area.end).contains(&to);
         let is_replaced = self.content(slot).is_some_and(|to| {
-            let mut areas = self.areas.iter().filter(|area| is_there(area, to));
-            areas.any(|area| !same_file(area, self.found.area))
+            let mut code = self.areas.iter().filter(|area| area.executable && area.contains(to));
+            code.any(|area| !same_file(area, self.found.area))
         });
         (!is_replaced).then_some(own)
     }

@@ -87,9 +87,7 @@ mod tests {
         let areas = root.maps(pid).unwrap_or_default();
         let files: Vec<_> = order
             .iter()
-            .filter_map(|address| {
-                areas.iter().find(|area| area.start <= *address && *address < area.end)
-            })
+            .filter_map(|address| areas.iter().find(|area| area.contains(*address)))
             .filter_map(|area| area.path.clone())
             .collect();
         assert!(is_whole(&root, pid));

@@ -35,6 +35,12 @@ impl Area {
     pub fn bytes(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
+
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn contains(&self, address: u64) -> bool {
+        (self.start..self.end).contains(&address)
+    }
 }
 
 impl ProcRoot {

@@ -39,7 +39,7 @@ impl OwnCode {
         let areas = ProcRoot::default().areas(std::process::id()).map_err(io::Error::other)?.areas;
         let offset = |function: extern "C" fn()| {
             let address = function as usize as u64;
-            let area = areas.iter().find(|area| (area.start..area.end).contains(&address));
+            let area = areas.iter().find(|area| area.contains(address));
             area.map(|area| address - area.start + area.offset)
                 .ok_or_else(|| io::Error::other("no mapping has the program's own code"))
         };

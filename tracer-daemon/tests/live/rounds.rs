@@ -114,7 +114,9 @@ fn moments(pid: u32, budget: &str, seconds: u32) -> Result<u64, Failed> {
     let options = ["--budget", budget, "--duration", &duration, "--format", "json"];
     let recording = attached(pid, &options)?;
     let recording = Recording::read_from(recording.as_bytes(), "stdout")?;
-    Ok(recording.snapshot.allocations.as_ref().ok_or("no calls")?.moments)
+    let allocations = recording.snapshot.allocations.as_ref().ok_or("no calls")?;
+    ensure(allocations.duty < 0.9, format!("{}: the budget was enough", allocations.duty))?;
+    Ok(allocations.moments)
 }
 
 fn rounds(pid: u32, budget: &str) -> Result<(), Failed> {
@@ -127,7 +129,7 @@ fn rounds(pid: u32, budget: &str) -> Result<(), Failed> {
     let before = Footprint::of(pid)?;
     (FIRST..ROUNDS).try_for_each(attach)?;
     let mut done = moments(pid, budget, SECONDS)?;
-    ensure(done > 1, "the budget was enough")?;
+    ensure(done > 1, format!("{done} rounds"))?;
     while wanted().is_some_and(|wanted| done < wanted) {
         done += moments(pid, budget, MOST_SECONDS)?;
         println!("{done} rounds in {pid}: {:?}", Footprint::of(pid)?);

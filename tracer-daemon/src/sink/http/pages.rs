@@ -59,7 +59,7 @@ pub struct Sample {
 pub(super) fn router(published: Published) -> Router {
     let profiles = Router::new()
         .route("/debug/pprof/", get(profiles::list))
-        .route("/debug/pprof/allocs", get(profiles::allocs))
+        .route(profiles::ALLOCS, get(profiles::allocs))
         .route("/api/v1/profiles", get(profile_targets::list))
         .with_state(published.profiles.clone());
     Router::new()

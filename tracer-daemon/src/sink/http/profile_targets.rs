@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::profiles::{Profile, Shelf};
+use super::profiles::{ALLOCS, Profile, Shelf};
 
 #[derive(Serialize)]
 struct Group<'a> {
@@ -35,8 +35,8 @@ struct Labels<'a> {
 impl<'a> Group<'a> {
     fn new(host: &'a str, profile: &'a Profile) -> Self {
         let Profile { pid, comm, group, .. } = profile;
-        let (path, asked) = ("/debug/pprof/allocs", pid.to_string());
-        Self { targets: [host], labels: Labels { path, asked, comm, group } }
+        let asked = pid.to_string();
+        Self { targets: [host], labels: Labels { path: ALLOCS, asked, comm, group } }
     }
 }
 
@@ -62,18 +62,13 @@ mod tests {
     use axum::http::HeaderValue;
     use serde_json::{Value, json};
 
-    use super::{super::profiles::Sampled, *};
+    use super::{super::profiles::tests, *};
 
-    fn profile(pid: u32, pprof: Option<Vec<u8>>) -> Profile {
+    fn profile(pid: u32, bytes: usize) -> Profile {
         Profile {
-            pid,
-            start_ticks: 1,
             comm: "a \"name\"".to_owned(),
             group: "redis.service".to_owned(),
-            seconds: 10.0,
-            counted_seconds: 0.5,
-            at: Instant::now(),
-            sampled: Sampled::from(pprof),
+            ..tests::profile(pid, 1, bytes, Instant::now())
         }
     }
 
@@ -88,9 +83,9 @@ mod tests {
     #[tokio::test]
     async fn living_processes_with_a_profile_are_targets() {
         let mut shelf = Shelf::default();
-        shelf.put(profile(7, Some(vec![1])));
-        shelf.put(profile(8, None));
-        shelf.put(profile(9, Some(vec![1])));
+        shelf.put(profile(7, 1));
+        shelf.put(profile(8, 0));
+        shelf.put(profile(9, 1));
         shelf.tidy(|pid, _| pid != 9, Instant::now() + Duration::from_secs(1));
         let host = HeaderMap::from_iter([(HOST, HeaderValue::from_static("[::1]:9435"))]);
         let labels = json!({

@@ -12,6 +12,9 @@ use tokio::sync::watch;
 
 use crate::humanize;
 
+/// Where a profile is asked for.
+pub(super) const ALLOCS: &str = "/debug/pprof/allocs";
+
 /// Profiles that are kept, and bytes of each.
 const MOST: usize = 48;
 const LARGEST: usize = 1 << 20;
@@ -179,10 +182,15 @@ fn pid(query: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn profile(pid: u32, start_ticks: u64, bytes: usize, at: Instant) -> Profile {
+    pub(in crate::sink::http) fn profile(
+        pid: u32,
+        start_ticks: u64,
+        bytes: usize,
+        at: Instant,
+    ) -> Profile {
         Profile {
             pid,
             start_ticks,
