@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use object::{
     LittleEndian as Le,
-    elf::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, Rela64, SHN_UNDEF, Sym64},
+    elf::{R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, Rela64, SHN_UNDEF, STT_FUNC, Sym64},
     pod::slice_from_all_bytes,
 };
 
@@ -23,7 +23,8 @@ pub(super) fn slots<S: Source + ?Sized>(elf: &Elf<'_, S>) -> HashMap<u64, u64> {
         slots.extend(entries.iter().filter_map(|entry| {
             let is_slot = matches!(entry.r_type(Le, false), R_X86_64_JUMP_SLOT | R_X86_64_GLOB_DAT);
             let symbol = symbols.get(entry.r_sym(Le, false) as usize).filter(|_| is_slot)?;
-            let is_here = symbol.st_shndx.get(Le) != SHN_UNDEF;
+            // Of one that is chosen while the program starts (STT_GNU_IFUNC), the address is that of the choice.
+            let is_here = symbol.st_type() == STT_FUNC && symbol.st_shndx.get(Le) != SHN_UNDEF;
             is_here.then(|| (entry.r_offset.get(Le), symbol.st_value.get(Le)))
         }));
     }
