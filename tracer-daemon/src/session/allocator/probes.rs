@@ -215,6 +215,8 @@ impl AllocatorProbes {
         self.state = State::Over;
         let spent = self.spent(maps) + self.last_switch;
         let last = spent.saturating_sub(std::mem::replace(&mut self.paid, spent));
+        // The first moment went on for as long as the credit lasted, which is no measure for those to come.
+        let last = if self.timetable.begun() > 1 { last } else { Duration::ZERO };
         let pause = self.budget.pause(spent, last, now - self.began.at, random::share()).ok_or(
             "within the budget, the probes would be out for more than a minute at a time; allow for \
              more with --budget",
